@@ -1,0 +1,244 @@
+//! What the barriers recorded so far cover, per queue.
+//!
+//! Time on a queue is counted in levels that go on from frame to frame. A barrier call stands at the boundary before
+//! a level and orders everything at earlier levels. Three tables say, for each kind of earlier work, up to which
+//! level (exclusive) it is ordered against each kind of later work:
+//!
+//! - `exec[s][t]`: stage `s` happens before stage `t` (execution dependency, chains included);
+//! - `avail[a][t]`: writes of atom `a` are available, and that availability happens before stage `t`;
+//! - `vis[a][b]`: writes of atom `a` are visible to atom `b`.
+//!
+//! The rules are those of the Vulkan specification, "Execution and Memory Dependencies" (7.1) and the access scopes
+//! of `VkMemoryBarrier2`: a barrier makes available what its source access names literally, and makes visible what
+//! was made available before in a chain that reaches its source stages. Entries of one call do not chain.
+
+use crate::pairs::{AtomSet, PairId, PairTable, StageIndex, bits};
+
+/// The three tables.
+#[derive(Debug, Default)]
+pub(crate) struct Coverage {
+    stages: usize,
+    atoms: usize,
+    /// Everything before this level is covered, kinds of access never seen included.
+    floor: u64,
+    exec: Vec<u64>,
+    avail: Vec<u64>,
+    vis: Vec<u64>,
+}
+
+/// One barrier entry in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EntryScopes {
+    pub(crate) src_stages: u64,
+    pub(crate) src_writes: AtomSet,
+    pub(crate) dst_stages: u64,
+    pub(crate) dst_atoms: AtomSet,
+}
+
+impl Clone for Coverage {
+    fn clone(&self) -> Self {
+        let mut copy = Coverage::default();
+        copy.clone_from(self);
+        copy
+    }
+
+    /// Reuses the memory of `self`.
+    fn clone_from(&mut self, other: &Self) {
+        self.stages = other.stages;
+        self.atoms = other.atoms;
+        self.floor = other.floor;
+        self.exec.clone_from(&other.exec);
+        self.avail.clone_from(&other.avail);
+        self.vis.clone_from(&other.vis);
+    }
+}
+
+impl Coverage {
+    /// Makes room for every stage and atom of the table.
+    pub(crate) fn fit(&mut self, pairs: &PairTable) {
+        let (stages, atoms) = (pairs.stage_count(), pairs.atom_count());
+        if stages <= self.stages && atoms <= self.atoms {
+            return;
+        }
+        let mut grown = Coverage {
+            stages: stages.next_power_of_two(),
+            atoms: atoms.next_power_of_two(),
+            floor: self.floor,
+            ..Coverage::default()
+        };
+        grown.exec.resize(grown.stages * grown.stages, self.floor);
+        grown.avail.resize(grown.atoms * grown.stages, self.floor);
+        grown.vis.resize(grown.atoms * grown.atoms, self.floor);
+        copy_rows(&self.exec, self.stages, &mut grown.exec, grown.stages);
+        copy_rows(&self.avail, self.stages, &mut grown.avail, grown.stages);
+        copy_rows(&self.vis, self.atoms, &mut grown.vis, grown.atoms);
+        *self = grown;
+    }
+
+    pub(crate) fn visible(&self, write: u8, to: u8) -> u64 {
+        self.vis[usize::from(write) * self.atoms + usize::from(to)]
+    }
+
+    fn available(&self, write: u8, at: StageIndex) -> u64 {
+        self.avail[usize::from(write) * self.stages + usize::from(at)]
+    }
+
+    pub(crate) fn ordered(&self, first: StageIndex, then: StageIndex) -> u64 {
+        self.exec[usize::from(first) * self.stages + usize::from(then)]
+    }
+
+    /// The stages that later barriers can chain from to reach writes of `atom` at `level` that are available.
+    pub(crate) fn available_at(&self, atom: u8, level: u64) -> u64 {
+        (0..self.stages).filter(|&t| self.available(atom, t as u8) > level).fold(0, |set, t| set | 1 << t)
+    }
+
+    /// Whether the writes of `src` at `level` are visible to every access of `dst`.
+    pub(crate) fn memory_covered(&self, pairs: &PairTable, src: PairId, dst: PairId, level: u64) -> bool {
+        let (src, dst) = (pairs.get(src), pairs.get(dst));
+        src.write_list.iter().all(|&w| dst.atom_list.iter().all(|&d| self.visible(w, d) > level))
+    }
+
+    /// Whether the stages of `src` at `level` happen before those of `dst`.
+    pub(crate) fn exec_covered(&self, pairs: &PairTable, src: PairId, dst: PairId, level: u64) -> bool {
+        let (src, dst) = (pairs.get(src).stages, pairs.get(dst).stages);
+        bits(src).all(|s| bits(dst).all(|t| self.ordered(s, t) > level))
+    }
+
+    /// Enters one call of one entry, standing before level `boundary`.
+    pub(crate) fn apply_one(&mut self, entry: &EntryScopes, boundary: u64) {
+        for s in 0..self.stages {
+            let row = s * self.stages;
+            let reached = reach(&self.exec[row..row + self.stages], entry.src_stages, s, boundary);
+            raise(&mut self.exec[row..row + self.stages], entry.dst_stages, reached);
+        }
+        for a in 0..self.atoms {
+            let row = a * self.stages;
+            let reached = if entry.src_writes.contains(a as u8) {
+                boundary
+            } else {
+                bits(entry.src_stages).map(|m| self.avail[row + usize::from(m)]).max().unwrap_or(0)
+            };
+            if reached == 0 {
+                continue;
+            }
+            for d in entry.dst_atoms.iter() {
+                let cell = &mut self.vis[a * self.atoms + usize::from(d)];
+                *cell = (*cell).max(reached);
+            }
+            raise(&mut self.avail[row..row + self.stages], entry.dst_stages, reached);
+        }
+    }
+
+    /// Enters that an entry before level `boundary` also makes the writes of `atom` available.
+    pub(crate) fn raise_visible(&mut self, atom: u8, entry: &EntryScopes, boundary: u64) {
+        for d in entry.dst_atoms.iter() {
+            let cell = &mut self.vis[usize::from(atom) * self.atoms + usize::from(d)];
+            *cell = (*cell).max(boundary);
+        }
+        let row = usize::from(atom) * self.stages;
+        raise(&mut self.avail[row..row + self.stages], entry.dst_stages, boundary);
+    }
+
+    /// Enters one call, standing before level `boundary`. `scratch` is overwritten.
+    pub(crate) fn apply(&mut self, entries: &[EntryScopes], boundary: u64, scratch: &mut Coverage) {
+        if let [only] = entries {
+            self.apply_one(only, boundary);
+            return;
+        }
+        // Entries of one call do not chain: each looks at the tables as they were before the call.
+        scratch.clone_from(self);
+        let mut one = Coverage::default();
+        for entry in entries {
+            one.clone_from(scratch);
+            one.apply_one(entry, boundary);
+            self.raise_to(&one);
+        }
+    }
+
+    /// Enters a full barrier before level `boundary`: everything earlier is ordered and visible.
+    pub(crate) fn apply_full(&mut self, boundary: u64) {
+        self.floor = boundary;
+        self.exec.fill(boundary);
+        self.avail.fill(boundary);
+        self.vis.fill(boundary);
+    }
+
+    fn raise_to(&mut self, other: &Coverage) {
+        let tables = [(&mut self.exec, &other.exec), (&mut self.avail, &other.avail), (&mut self.vis, &other.vis)];
+        for (mine, theirs) in tables {
+            for (cell, &value) in mine.iter_mut().zip(theirs) {
+                *cell = (*cell).max(value);
+            }
+        }
+    }
+}
+
+/// How far the row of stage `s` reaches through a barrier with these source stages.
+fn reach(row: &[u64], src_stages: u64, s: usize, boundary: u64) -> u64 {
+    if src_stages >> s & 1 != 0 {
+        return boundary;
+    }
+    bits(src_stages).map(|m| row[usize::from(m)]).max().unwrap_or(0)
+}
+
+fn raise(row: &mut [u64], stages: u64, value: u64) {
+    for t in bits(stages) {
+        let cell = &mut row[usize::from(t)];
+        *cell = (*cell).max(value);
+    }
+}
+
+fn copy_rows(from: &[u64], from_width: usize, to: &mut [u64], to_width: usize) {
+    if from_width == 0 {
+        return;
+    }
+    for (old, new) in from.chunks_exact(from_width).zip(to.chunks_exact_mut(to_width)) {
+        new[..from_width].copy_from_slice(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Access;
+
+    fn scopes(t: &PairTable, src: PairId, literal: bool, dst: PairId) -> EntryScopes {
+        EntryScopes {
+            src_stages: t.get(src).stages,
+            src_writes: if literal { t.get(src).writes } else { AtomSet::default() },
+            dst_stages: t.get(dst).stages,
+            dst_atoms: t.get(dst).atoms,
+        }
+    }
+
+    #[test]
+    fn a_second_reader_chains_from_the_first() {
+        let mut t = PairTable::default();
+        let copy = t.intern(Access::COPY_WRITE);
+        let compute = t.intern(Access::COMPUTE_STORAGE_READ);
+        let vertex = t.intern(Access::VERTEX_ATTRIBUTE_READ);
+        let mut c = Coverage::default();
+        c.fit(&t);
+        c.apply_one(&scopes(&t, copy, true, compute), 1);
+        assert!(c.memory_covered(&t, copy, compute, 0));
+        assert!(!c.memory_covered(&t, copy, compute, 1), "a write after the call");
+        assert!(!c.memory_covered(&t, copy, vertex, 0), "another stage sees nothing yet");
+        c.apply_one(&scopes(&t, compute, false, vertex), 2);
+        assert!(c.memory_covered(&t, copy, vertex, 0), "available already, the chain makes it visible");
+        assert!(!c.memory_covered(&t, copy, vertex, 1), "level 1 was never made available");
+    }
+
+    #[test]
+    fn entries_of_one_call_do_not_chain() {
+        let mut t = PairTable::default();
+        let copy = t.intern(Access::COPY_WRITE);
+        let compute = t.intern(Access::COMPUTE_STORAGE_READ);
+        let vertex = t.intern(Access::VERTEX_ATTRIBUTE_READ);
+        let mut c = Coverage::default();
+        c.fit(&t);
+        let entries = [scopes(&t, copy, true, compute), scopes(&t, compute, false, vertex)];
+        c.apply(&entries, 1, &mut Coverage::default());
+        assert!(c.memory_covered(&t, copy, compute, 0));
+        assert!(!c.memory_covered(&t, copy, vertex, 0));
+    }
+}

@@ -1,0 +1,246 @@
+//! Access pairs, interned.
+//!
+//! Hazards are judged per *atom*: one stage with one kind of access. A frame names few distinct [`Access`]es, so
+//! each gets a small number, and with it the list of its atoms; atoms and stages get small numbers too, in the order
+//! in which they first appear, so that what is tracked about them fits small tables.
+
+use crate::access::{Access, AccessFlags, BufferUsage, Stages};
+use smallvec::SmallVec;
+
+/// Number of an interned [`Access`].
+pub(crate) type PairId = u16;
+/// Number of a stage.
+pub(crate) type StageIndex = u8;
+/// Number of an atom.
+pub(crate) type AtomIndex = u8;
+
+/// A set of atoms. 256 are more than the valid combinations of the stages and accesses this library knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AtomSet([u64; 4]);
+
+impl AtomSet {
+    pub(crate) fn insert(&mut self, atom: AtomIndex) {
+        self.0[usize::from(atom >> 6)] |= 1 << (atom & 63);
+    }
+
+    pub(crate) fn contains(&self, atom: AtomIndex) -> bool {
+        self.0[usize::from(atom >> 6)] >> (atom & 63) & 1 != 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.0.iter().map(|w| w.count_ones()).sum()
+    }
+
+    pub(crate) fn union(self, other: Self) -> Self {
+        AtomSet(std::array::from_fn(|i| self.0[i] | other.0[i]))
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        AtomSet(std::array::from_fn(|i| self.0[i] & !other.0[i]))
+    }
+
+    pub(crate) fn intersects(&self, other: &Self) -> bool {
+        (0..4).any(|i| self.0[i] & other.0[i] != 0)
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = AtomIndex> {
+        (0u8..4).flat_map(move |word| bits(self.0[usize::from(word)]).map(move |bit| word << 6 | bit))
+    }
+}
+
+/// The positions of the bits set in a word.
+pub(crate) fn bits(mut word: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        u8::try_from(bit).ok().filter(|&b| b < 64)
+    })
+}
+
+/// What is known about an interned access.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    /// The access in canonical form.
+    pub(crate) access: Access,
+    /// Its stages, as a set of stage numbers.
+    pub(crate) stages: u64,
+    /// Its atoms.
+    pub(crate) atoms: AtomSet,
+    pub(crate) atom_list: SmallVec<[AtomIndex; 2]>,
+    /// Those of its atoms that write.
+    pub(crate) writes: AtomSet,
+    pub(crate) write_list: SmallVec<[AtomIndex; 2]>,
+    /// Flags a buffer needs, one of each set.
+    pub(crate) usages: SmallVec<[BufferUsage; 2]>,
+    /// Whether each access can happen in one of the stages.
+    pub(crate) possible: bool,
+}
+
+/// One stage with one kind of access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Atom {
+    pub(crate) stage: StageIndex,
+    pub(crate) access: AccessFlags,
+}
+
+/// Every access seen so far. Only grows.
+#[derive(Clone, Debug)]
+pub(crate) struct PairTable {
+    pairs: Vec<Pair>,
+    /// Direct-mapped: the pair last found under a hash of its bits.
+    cache: [PairId; 64],
+    stages: Vec<Stages>,
+    atoms: Vec<Atom>,
+}
+
+impl Default for PairTable {
+    fn default() -> Self {
+        let mut table = PairTable { pairs: Vec::new(), cache: [0; 64], stages: Vec::new(), atoms: Vec::new() };
+        table.intern(Access::NONE);
+        table
+    }
+}
+
+impl PairTable {
+    pub(crate) fn intern(&mut self, access: Access) -> PairId {
+        let mixed = (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let slot = (mixed >> 58) as usize;
+        let cached = self.cache[slot];
+        if self.pairs.get(usize::from(cached)).is_some_and(|p| p.access == access) {
+            return cached;
+        }
+        let canonical = access.canonical();
+        let found = self.pairs.iter().position(|p| p.access == canonical);
+        let id = found.unwrap_or_else(|| self.add(canonical));
+        let id = PairId::try_from(id).unwrap_or(0);
+        if canonical == access {
+            self.cache[slot] = id;
+        }
+        id
+    }
+
+    pub(crate) fn get(&self, id: PairId) -> &Pair {
+        // Ids are only made by `intern`; entry 0 always exists.
+        &self.pairs[usize::from(id)]
+    }
+
+    pub(crate) fn stage_count(&self) -> usize {
+        self.stages.len()
+    }
+
+    pub(crate) fn atom_count(&self) -> usize {
+        self.atoms.len()
+    }
+
+    pub(crate) fn atom(&self, index: AtomIndex) -> Atom {
+        self.atoms[usize::from(index)]
+    }
+
+    /// The atoms that flags stand for, among those ever seen.
+    pub(crate) fn atoms_of(&self, stages: u64, access: AccessFlags) -> AtomSet {
+        let mut set = AtomSet::default();
+        for (i, atom) in self.atoms.iter().enumerate() {
+            if stages >> atom.stage & 1 != 0 && access.contains(atom.access) {
+                set.insert(i as AtomIndex);
+            }
+        }
+        set
+    }
+
+    /// Flags of a set of stage numbers.
+    pub(crate) fn stage_flags(&self, stages: u64) -> Stages {
+        bits(stages).fold(Stages::empty(), |all, s| all | self.stages[usize::from(s)])
+    }
+
+    /// Whether a set of stage numbers is the host alone.
+    pub(crate) fn is_host(&self, stage: StageIndex) -> bool {
+        self.stages[usize::from(stage)] == Stages::HOST
+    }
+
+    fn add(&mut self, access: Access) -> usize {
+        let expanded = access.access.expanded();
+        let mut pair = Pair {
+            access,
+            stages: 0,
+            atoms: AtomSet::default(),
+            atom_list: SmallVec::new(),
+            writes: AtomSet::default(),
+            write_list: SmallVec::new(),
+            usages: access.required_usages().collect(),
+            possible: access.stages.supported_accesses().contains(
+                access
+                    .access
+                    .difference(AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE))
+                    .expanded(),
+            ),
+        };
+        for stage in access.stages.expanded().iter() {
+            let number = self.stage(stage);
+            pair.stages |= 1 << number;
+            for kind in (expanded & stage.supported_accesses()).iter() {
+                let atom = self.atom_index(Atom { stage: number, access: kind });
+                pair.atoms.insert(atom);
+                pair.atom_list.push(atom);
+                if AccessFlags::WRITES.contains(kind) {
+                    pair.writes.insert(atom);
+                    pair.write_list.push(atom);
+                }
+            }
+        }
+        self.pairs.push(pair);
+        self.pairs.len() - 1
+    }
+
+    fn stage(&mut self, stage: Stages) -> StageIndex {
+        let at = self.stages.iter().position(|&s| s == stage).unwrap_or_else(|| {
+            self.stages.push(stage);
+            self.stages.len() - 1
+        });
+        at as StageIndex
+    }
+
+    fn atom_index(&mut self, atom: Atom) -> AtomIndex {
+        let at = self.atoms.iter().position(|&a| a == atom).unwrap_or_else(|| {
+            self.atoms.push(atom);
+            self.atoms.len() - 1
+        });
+        at as AtomIndex
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_accesses_share_a_number() {
+        let mut t = PairTable::default();
+        let a = t.intern(Access::COMPUTE_STORAGE_READ);
+        let b = t.intern(Access::VERTEX_ATTRIBUTE_READ);
+        assert_ne!(a, b);
+        assert_eq!(a, t.intern(Access::COMPUTE_STORAGE_READ));
+        assert_eq!(t.get(b).atom_list.len(), 1);
+    }
+
+    #[test]
+    fn a_combined_access_has_the_atoms_that_can_happen() {
+        let mut t = PairTable::default();
+        let id = t.intern(Access::COMPUTE_STORAGE_READ | Access::VERTEX_ATTRIBUTE_READ);
+        assert_eq!(t.get(id).atoms.len(), 2, "no attribute read in the compute shader");
+    }
+
+    #[test]
+    fn every_atom_this_library_knows_fits_a_set() {
+        let mut t = PairTable::default();
+        let all = Access::new(
+            Stages::ALL_COMMANDS | Stages::HOST,
+            AccessFlags::MEMORY_READ | AccessFlags::MEMORY_WRITE,
+        );
+        t.intern(all);
+        assert!(t.atom_count() < 256 && t.stage_count() < 64, "{} {}", t.atom_count(), t.stage_count());
+    }
+}

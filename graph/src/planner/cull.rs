@@ -1,0 +1,204 @@
+//! Phase 2: leaves out what nothing outside the frame can see, and the parts of uploads that later bytes replace.
+//!
+//! One walk from the last declaration to the first, keeping per resource the bytes that somebody later, or the
+//! world after the frame, still needs. Culling is transitive by construction: a node that is left out adds nothing
+//! to what is needed.
+
+use super::Positions;
+use super::resolve::{Local, Resolved, ResolvedUse};
+use crate::frame::{FrameGraph, Mode, NodeKind};
+use crate::schedule::CullReason;
+
+/// The outcome, and the memory the walk needs. Positions are those of the declaration order.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Per position: whether the node stays.
+    pub(crate) keep: Vec<bool>,
+    /// What was left out, last declaration first.
+    pub(crate) culled: Vec<(u32, CullReason)>,
+    /// Uploads that are needed in part only: position, and the ranges that stay, in any order.
+    pub(crate) parts: Vec<Part>,
+    live: Vec<Live>,
+    sorted: Vec<(u64, u64)>,
+}
+
+/// A range of an upload that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Part {
+    pub(crate) position: u32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// The bytes of one resource that are still needed.
+#[derive(Debug, Default)]
+struct Live {
+    /// Ascending, disjoint, not touching.
+    ranges: Vec<(u64, u64)>,
+    /// Uploads need not be taken out: they are disjoint, and nothing else writes.
+    uploads_disjoint: bool,
+    overwritten_by: Option<u32>,
+    culled_reader: Option<u32>,
+}
+
+impl Live {
+    fn intersects(&self, start: u64, end: u64) -> bool {
+        let i = self.ranges.partition_point(|r| r.1 <= start);
+        self.ranges.get(i).is_some_and(|r| r.0 < end)
+    }
+
+    fn insert(&mut self, start: u64, end: u64) {
+        let i = self.ranges.partition_point(|r| r.1 < start);
+        let j = i + self.ranges[i..].partition_point(|r| r.0 <= end);
+        if i == j {
+            self.ranges.insert(i, (start, end));
+            return;
+        }
+        self.ranges[i] = (start.min(self.ranges[i].0), end.max(self.ranges[j - 1].1));
+        self.ranges.drain(i + 1..j);
+    }
+
+    fn remove(&mut self, start: u64, end: u64) {
+        let i = self.ranges.partition_point(|r| r.1 <= start);
+        let j = i + self.ranges[i..].partition_point(|r| r.0 < end);
+        if i == j {
+            return;
+        }
+        let (head, tail) = ((self.ranges[i].0, start), (end, self.ranges[j - 1].1));
+        let left = [head, tail].into_iter().filter(|r| r.0 < r.1);
+        self.ranges.splice(i..j, left);
+    }
+}
+
+/// Walks the frame backwards.
+pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved, out: &mut Kept) {
+    begin(graph, resolved, out);
+    for position in (0..positions.len()).rev() {
+        let node_index = positions.node(position);
+        let node = &graph.nodes[node_index as usize];
+        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
+        let needed = node.side_effects
+            || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u.start, u.end));
+        if !needed {
+            let reason = reason(uses, &out.live);
+            out.culled.push((node_index, reason));
+            for u in uses.iter().filter(|u| u.reads()) {
+                out.live[u.local as usize].culled_reader = Some(node_index);
+            }
+            continue;
+        }
+        out.keep[position as usize] = true;
+        if let (NodeKind::Upload { .. }, [u]) = (node.kind, uses)
+            && !out.live[u.local as usize].uploads_disjoint
+        {
+            keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
+        }
+        need(node_index, uses, &mut out.live);
+    }
+    out.parts.sort_unstable();
+}
+
+fn begin(graph: &FrameGraph, resolved: &Resolved, out: &mut Kept) {
+    out.keep.clear();
+    out.keep.resize(graph.nodes.len(), false);
+    out.culled.clear();
+    out.parts.clear();
+    if out.live.len() < resolved.locals.len() {
+        out.live.resize_with(resolved.locals.len(), Live::default);
+    }
+    for (live, local) in out.live.iter_mut().zip(&resolved.locals) {
+        live.ranges.clear();
+        live.overwritten_by = None;
+        live.culled_reader = None;
+        live.uploads_disjoint = false;
+        // A persistent resource is looked at after the frame; a transient is not.
+        if !local.fresh {
+            live.ranges.push((0, local.size));
+        }
+    }
+    for (index, local) in resolved.locals.iter().enumerate() {
+        if local.uploads > 1 && !local.other_writes && !local.fresh {
+            out.live[index].uploads_disjoint = disjoint(index as u32, graph, resolved, local, &mut out.sorted);
+        }
+    }
+}
+
+/// Whether no two uploads to a resource overlap.
+fn disjoint(index: u32, graph: &FrameGraph, resolved: &Resolved, local: &Local, sorted: &mut Vec<(u64, u64)>) -> bool {
+    // Looking through all uses once a resource would be quadratic in resources; few uploads take the general way.
+    if (local.uploads as usize) * 8 < resolved.uses.len() {
+        return false;
+    }
+    sorted.clear();
+    for node in graph.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Upload { .. })) {
+        let u = &resolved.uses[node.uses.0 as usize];
+        if u.local == index {
+            sorted.push((u.start, u.end));
+        }
+    }
+    sorted.sort_unstable();
+    sorted.windows(2).all(|w| w[0].1 <= w[1].0)
+}
+
+/// Notes which ranges of an upload stay, if not all of it does.
+fn keep_parts(position: u32, u: &ResolvedUse, live: &Live, parts: &mut Vec<Part>) {
+    let i = live.ranges.partition_point(|r| r.1 <= u.start);
+    let inside = live.ranges[i..].iter().take_while(|r| r.0 < u.end);
+    for r in inside {
+        let (start, end) = (r.0.max(u.start), r.1.min(u.end));
+        if (start, end) != (u.start, u.end) {
+            parts.push(Part { position, start, end });
+        }
+    }
+}
+
+/// Moves what is needed to before a kept node.
+fn need(node: u32, uses: &[ResolvedUse], live: &mut [Live]) {
+    for u in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
+        let live = &mut live[u.local as usize];
+        live.overwritten_by = Some(node);
+        if !live.uploads_disjoint {
+            live.remove(u.start, u.end);
+        }
+    }
+    for u in uses.iter().filter(|u| u.reads()) {
+        let live = &mut live[u.local as usize];
+        live.culled_reader = None;
+        live.insert(u.start, u.end);
+    }
+}
+
+fn reason(uses: &[ResolvedUse], live: &[Live]) -> CullReason {
+    let Some(written) = uses.iter().find(|u| u.writes()) else { return CullReason::NoOutput };
+    let live = &live[written.local as usize];
+    match (live.culled_reader, live.overwritten_by) {
+        (Some(reader), _) => CullReason::OnlyCulledReaders { reader },
+        (None, Some(by)) => CullReason::Overwritten { by },
+        (None, None) => CullReason::Unread { resource: written.local },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(ranges: &[(u64, u64)]) -> Live {
+        Live { ranges: ranges.to_vec(), ..Live::default() }
+    }
+
+    #[test]
+    fn removing_splits_and_inserting_joins() {
+        let mut l = live(&[(0, 100)]);
+        l.remove(10, 20);
+        assert_eq!(l.ranges, [(0, 10), (20, 100)]);
+        assert!(!l.intersects(10, 20) && l.intersects(9, 11));
+        l.insert(10, 15);
+        assert_eq!(l.ranges, [(0, 15), (20, 100)]);
+        l.insert(12, 25);
+        assert_eq!(l.ranges, [(0, 100)]);
+        l.remove(0, 100);
+        assert!(l.ranges.is_empty());
+        l.remove(3, 4);
+        assert!(l.ranges.is_empty());
+    }
+}

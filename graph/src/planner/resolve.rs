@@ -1,0 +1,345 @@
+//! Phase 1: looks up every resource once, and finds what is wrong with single declarations.
+
+use super::label;
+use crate::access::{Access, AccessFlags, BufferUsage};
+use crate::error::GraphError;
+use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
+use crate::pairs::{PairId, PairTable};
+use crate::resource::{Resource, ResourceId, ResourceSlice};
+use crate::state::GraphState;
+
+/// A resource of this frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Local {
+    pub(crate) resource: Resource,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// What it may be used for; a transient's usage follows from its accesses.
+    pub(crate) usage: BufferUsage,
+    /// Where the state between frames is kept; none for a transient with memory of its own.
+    pub(crate) backing: Option<ResourceId>,
+    /// Its bytes are undefined at the beginning of the frame, whatever the backing held.
+    pub(crate) fresh: bool,
+    pub(crate) host_visible: bool,
+    /// Number of uploads to it.
+    pub(crate) uploads: u32,
+    /// Whether anything but uploads writes it.
+    pub(crate) other_writes: bool,
+}
+
+/// A use with numbers for names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResolvedUse {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) local: u32,
+    pub(crate) pair: PairId,
+    pub(crate) mode: Mode,
+}
+
+impl ResolvedUse {
+    pub(crate) fn reads(&self) -> bool {
+        matches!(self.mode, Mode::Read | Mode::Modify)
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        self.mode != Mode::Read
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.local == other.local && self.start < other.end && other.start < self.end
+    }
+}
+
+/// The outcome, and the memory the look-ups need.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    pub(crate) locals: Vec<Local>,
+    /// Position by position those of [`FrameGraph`].
+    pub(crate) uses: Vec<ResolvedUse>,
+    /// Per slot of the state: the frame that last used it, and its local number there.
+    slots: Vec<(u32, u32)>,
+    stamp: u32,
+    transients: Vec<u32>,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Looks everything up. `backings` gives transients memory that earlier frames used, position by position.
+pub(crate) fn run(
+    graph: &FrameGraph,
+    state: &mut GraphState,
+    backings: &[Option<ResourceId>],
+    out: &mut Resolved,
+    errors: &mut Vec<GraphError>,
+) {
+    out.locals.clear();
+    out.uses.clear();
+    out.uses.reserve(graph.uses.len());
+    out.transients.clear();
+    out.transients.resize(graph.transients.len(), NONE);
+    out.stamp = out.stamp.wrapping_add(1);
+    if out.stamp == 0 {
+        out.slots.fill((0, 0));
+        out.stamp = 1;
+    }
+    for (name, t) in graph.transients() {
+        if t.size == 0 {
+            errors.push(GraphError::ZeroSize { resource: name.to_owned() });
+        }
+    }
+    for node in &graph.nodes {
+        let first = out.uses.len();
+        for u in graph.uses(node) {
+            resolve_use(graph, state, backings, node, u, out, errors);
+        }
+        if errors.is_empty() {
+            check_node(graph, state, node, &out.uses[first..], &out.locals, errors);
+        }
+    }
+    for order in &graph.orders {
+        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
+        if !known(order.first) || !known(order.then) {
+            errors.push(GraphError::ForeignPass);
+        }
+    }
+}
+
+fn resolve_use(
+    graph: &FrameGraph,
+    state: &mut GraphState,
+    backings: &[Option<ResourceId>],
+    node: &Node,
+    u: &Use,
+    out: &mut Resolved,
+    errors: &mut Vec<GraphError>,
+) {
+    let pair = state.pairs.intern(u.access);
+    let mut resolved =
+        ResolvedUse { start: u.slice.start, end: u.slice.end, local: 0, pair, mode: u.mode };
+    let found = match u.slice.resource {
+        Resource::Persistent(id) => persistent(state, id, out),
+        Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
+        Resource::Transient(_) => None,
+    };
+    match found {
+        None => errors.push(missing(graph, node, u.slice.resource)),
+        Some(local) => {
+            resolved.local = local;
+            let size = out.locals[local as usize].size;
+            if resolved.end == ResourceSlice::WHOLE {
+                resolved.end = size;
+            }
+            let usage = out.locals[local as usize].usage;
+            if let Some(error) = check_use(&state.pairs, node, u, &resolved, size, usage) {
+                errors.push(error.named(graph, state, node, u));
+            }
+            let local = &mut out.locals[local as usize];
+            if matches!(node.kind, NodeKind::Upload { .. }) {
+                local.uploads += 1;
+            } else if resolved.writes() {
+                local.other_writes = true;
+            }
+        }
+    }
+    out.uses.push(resolved);
+}
+
+fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
+    let slot = id.index() as usize;
+    if let Some(&(stamp, local)) = out.slots.get(slot)
+        && stamp == out.stamp
+    {
+        return (out.locals[local as usize].resource == Resource::Persistent(id)).then_some(local);
+    }
+    let desc = &state.get(id)?.desc;
+    let local = push(
+        out,
+        Local {
+            resource: id.into(),
+            size: desc.size,
+            usage: desc.usage,
+            backing: Some(id),
+            fresh: false,
+            host_visible: desc.host_visible,
+            uploads: 0,
+            other_writes: false,
+        },
+    );
+    if out.slots.len() <= slot {
+        out.slots.resize((slot + 1).next_power_of_two(), (0, 0));
+    }
+    out.slots[slot] = (out.stamp, local);
+    Some(local)
+}
+
+fn transient(
+    graph: &FrameGraph,
+    backings: &[Option<ResourceId>],
+    index: u32,
+    out: &mut Resolved,
+) -> Option<u32> {
+    let known = *out.transients.get(index as usize)?;
+    if known != NONE {
+        return Some(known);
+    }
+    let desc = graph.transients.get(index as usize)?;
+    let local = push(
+        out,
+        Local {
+            resource: crate::TransientId { index, frame: graph.serial }.into(),
+            size: desc.size,
+            usage: BufferUsage::all(),
+            backing: backings.get(index as usize).copied().flatten(),
+            fresh: true,
+            host_visible: false,
+            uploads: 0,
+            other_writes: false,
+        },
+    );
+    out.transients[index as usize] = local;
+    Some(local)
+}
+
+fn push(out: &mut Resolved, local: Local) -> u32 {
+    out.locals.push(local);
+    (out.locals.len() - 1) as u32
+}
+
+/// What is wrong with one use, before names are looked up.
+enum Problem {
+    Bounds(u64),
+    Empty,
+    Mode(&'static str),
+    Impossible,
+    Usage(BufferUsage, BufferUsage),
+    Queue,
+}
+
+fn check_use(
+    pairs: &PairTable,
+    node: &Node,
+    u: &Use,
+    resolved: &ResolvedUse,
+    size: u64,
+    usage: BufferUsage,
+) -> Option<Problem> {
+    if resolved.start > resolved.end || resolved.end > size {
+        return Some(Problem::Bounds(size));
+    }
+    if resolved.start == resolved.end {
+        return Some(Problem::Empty);
+    }
+    let pair = pairs.get(resolved.pair);
+    if let Some(remedy) = mode_problem(u.mode, u.access) {
+        return Some(Problem::Mode(remedy));
+    }
+    if !pair.possible || pair.atom_list.is_empty() {
+        return Some(Problem::Impossible);
+    }
+    if let Some(&needed) = pair.usages.iter().find(|needed| !usage.intersects(**needed)) {
+        return Some(Problem::Usage(needed, usage));
+    }
+    if let Some(queue) = node.queue
+        && !queue.supported_stages().contains(u.access.stages)
+    {
+        return Some(Problem::Queue);
+    }
+    None
+}
+
+fn mode_problem(mode: Mode, access: Access) -> Option<&'static str> {
+    match mode {
+        Mode::Read if access.writes() => Some("a read must not write; use `modify`, `write` or `overwrite`"),
+        Mode::Read if !access.reads() => Some("name an access that reads"),
+        Mode::Write | Mode::Overwrite if !access.writes() => Some("name an access that writes"),
+        Mode::Write | Mode::Overwrite if access.reads() => {
+            Some("a write must not read; use `modify` to read and write in place")
+        }
+        Mode::Modify if !(access.reads() && access.writes()) => {
+            Some("`modify` needs an access that reads and one that writes")
+        }
+        _ => None,
+    }
+}
+
+impl Problem {
+    fn named(self, graph: &FrameGraph, state: &GraphState, node: &Node, u: &Use) -> GraphError {
+        let pass = label::node(graph, state, node);
+        let resource = label::resource(graph, state, u.slice.resource);
+        let (start, end) = (u.slice.start, u.slice.end);
+        match self {
+            Problem::Bounds(size) => GraphError::OutOfBounds { pass, resource, range: start..end, size },
+            Problem::Empty => GraphError::EmptyRange { pass, resource, offset: start },
+            Problem::Mode(remedy) => {
+                GraphError::ModeMismatch { pass, resource, mode: u.mode, access: u.access, remedy }
+            }
+            Problem::Impossible => GraphError::ImpossibleAccess { pass, resource, access: u.access },
+            Problem::Usage(needed, has) => GraphError::MissingUsage { pass, resource, needed, has },
+            Problem::Queue => {
+                let queue = node.queue.unwrap_or(crate::Queue::Graphics);
+                let stages = u.access.stages.difference(queue.supported_stages());
+                GraphError::StageNotOnQueue { pass, resource, stages, queue }
+            }
+        }
+    }
+}
+
+fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
+    let pass = label::bare(graph, node);
+    match resource {
+        Resource::Persistent(id) => GraphError::StaleResource { pass, index: id.index() },
+        Resource::Transient(_) => GraphError::ForeignTransient { pass },
+    }
+}
+
+/// What the uses of one node must not say together.
+fn check_node(
+    graph: &FrameGraph,
+    state: &GraphState,
+    node: &Node,
+    uses: &[ResolvedUse],
+    locals: &[Local],
+    errors: &mut Vec<GraphError>,
+) {
+    let name = |u: &ResolvedUse| label::resource(graph, state, locals[u.local as usize].resource);
+    match (node.kind, uses) {
+        (NodeKind::Copy | NodeKind::Readback, [from, to]) => {
+            if from.end - from.start != to.end - to.start {
+                errors.push(GraphError::CopySize {
+                    from: name(from),
+                    from_size: from.end - from.start,
+                    to: name(to),
+                    to_size: to.end - to.start,
+                });
+            } else if from.overlaps(to) {
+                errors.push(GraphError::CopyOverlap {
+                    resource: name(from),
+                    from: from.start..from.end,
+                    to: to.start..to.end,
+                });
+            }
+        }
+        (NodeKind::Fill { .. }, [to]) if to.start % 4 != 0 || to.end % 4 != 0 => {
+            errors.push(GraphError::FillAlignment { resource: name(to), range: to.start..to.end });
+        }
+        (NodeKind::Pass, _) => {
+            for over in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
+                if let Some(read) = uses.iter().find(|u| u.reads() && u.overlaps(over)) {
+                    errors.push(GraphError::Contradiction {
+                        pass: label::node(graph, state, node),
+                        resource: name(over),
+                        range: over.start.max(read.start)..over.end.min(read.end),
+                    });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Accesses of a pass that an explicit order names without declaring any: nothing narrower is known.
+pub(crate) const ANYTHING: Access = Access::new(
+    crate::access::Stages::ALL_COMMANDS,
+    AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE),
+);

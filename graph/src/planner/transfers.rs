@@ -1,0 +1,174 @@
+//! Phase 6: batches the transfers of a level, and writes the command list.
+
+use super::Positions;
+use super::cull::{Kept, Part};
+use super::order::Levels;
+use super::resolve::Resolved;
+use crate::frame::{FrameGraph, NodeKind};
+use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, Schedule};
+
+/// The memory the phase needs.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    regions: Vec<Region>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Region {
+    from: BufferRef,
+    to: BufferRef,
+    dst: u64,
+    src: u64,
+    size: u64,
+    node: u32,
+}
+
+/// Writes the commands of every level to the first queue.
+pub(crate) fn run(
+    graph: &FrameGraph,
+    positions: Positions,
+    (resolved, kept): (&Resolved, &Kept),
+    levels: &Levels,
+    scratch: &mut Transfers,
+    schedule: &mut Schedule,
+) {
+    if schedule.queues.is_empty() {
+        schedule.queues.push(CommandList::default());
+    }
+    let mut commands = std::mem::take(&mut schedule.queues[0].commands);
+    let last = if levels.sorted.is_empty() { 0 } else { levels.last() + 1 };
+    for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
+        if level > 0 {
+            commands.push(Command::Barrier(level - 1));
+        }
+        let Some(range) = level_range(levels, level) else { continue };
+        let nodes = &levels.sorted[range];
+        gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
+        emit_copies(&mut scratch.regions, schedule, &mut commands);
+        for &position in nodes {
+            let index = positions.node(position);
+            let node = &graph.nodes[index as usize];
+            match node.kind {
+                NodeKind::Pass => commands.push(Command::Pass(index)),
+                NodeKind::Fill { value } => {
+                    let u = &resolved.uses[node.uses.0 as usize];
+                    let to = BufferRef::Local(u.local);
+                    commands.push(Command::Fill { to, offset: u.start, size: u.end - u.start, value });
+                }
+                NodeKind::Upload { .. } | NodeKind::Copy | NodeKind::Readback => {}
+            }
+        }
+    }
+    schedule.queues[0].commands = commands;
+}
+
+fn level_range(levels: &Levels, level: u32) -> Option<std::ops::Range<usize>> {
+    let begin = *levels.begin.get(level as usize)?;
+    let end = *levels.begin.get(level as usize + 1)?;
+    Some(begin as usize..end as usize)
+}
+
+/// The copy regions of some nodes, sorted so that each command's stand together, ascending by destination.
+fn gather(
+    graph: &FrameGraph,
+    positions: Positions,
+    (resolved, kept): (&Resolved, &Kept),
+    nodes: &[u32],
+    out: &mut Vec<Region>,
+) {
+    out.clear();
+    for &position in nodes {
+        let index = positions.node(position);
+        let node = &graph.nodes[index as usize];
+        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
+        match (node.kind, uses) {
+            (NodeKind::Upload { from }, [to]) => {
+                let mut push = |start: u64, end: u64| {
+                    out.push(Region {
+                        from: BufferRef::Host(from.buffer),
+                        to: BufferRef::Local(to.local),
+                        dst: start,
+                        src: from.offset + (start - to.start),
+                        size: end - start,
+                        node: index,
+                    });
+                };
+                let parts = parts_of(&kept.parts, position);
+                if parts.is_empty() {
+                    push(to.start, to.end);
+                }
+                parts.iter().for_each(|p| push(p.start, p.end));
+            }
+            (NodeKind::Copy | NodeKind::Readback, [from, to]) => out.push(Region {
+                from: BufferRef::Local(from.local),
+                to: BufferRef::Local(to.local),
+                dst: to.start,
+                src: from.start,
+                size: to.end - to.start,
+                node: index,
+            }),
+            _ => {}
+        }
+    }
+    if !out.is_sorted() {
+        out.sort_unstable();
+    }
+}
+
+fn parts_of(parts: &[Part], position: u32) -> &[Part] {
+    let begin = parts.partition_point(|p| p.position < position);
+    let end = begin + parts[begin..].partition_point(|p| p.position == position);
+    &parts[begin..end]
+}
+
+/// One copy command a pair of buffers; regions adjacent on both sides become one.
+fn emit_copies(regions: &mut Vec<Region>, schedule: &mut Schedule, commands: &mut Vec<Command>) {
+    let mut rest = regions.as_slice();
+    while let Some(first) = rest.first() {
+        let n = rest.partition_point(|r| (r.from, r.to) <= (first.from, first.to));
+        let begin = schedule.regions.len();
+        for r in &rest[..n] {
+            match schedule.regions[begin..].last_mut() {
+                Some(last) if last.dst + last.size == r.dst && last.src + last.size == r.src => {
+                    last.size += r.size;
+                    last.merged += 1;
+                    last.node = last.node.min(r.node);
+                }
+                _ => schedule.regions.push(CopyRegion {
+                    src: r.src,
+                    dst: r.dst,
+                    size: r.size,
+                    node: r.node,
+                    merged: 1,
+                }),
+            }
+        }
+        let regions = begin as u32..schedule.regions.len() as u32;
+        commands.push(Command::Copy { from: first.from, to: first.to, regions });
+        rest = &rest[n..];
+    }
+}
+
+/// The bytes of uploads that later bytes replaced.
+pub(crate) fn trimmed(
+    graph: &FrameGraph,
+    positions: Positions,
+    (resolved, kept): (&Resolved, &Kept),
+    schedule: &mut Schedule,
+) {
+    let mut parts = kept.parts.as_slice();
+    while let Some(first) = parts.first() {
+        let of = parts_of(parts, first.position);
+        let node = positions.node(first.position);
+        let u = &resolved.uses[graph.nodes[node as usize].uses.0 as usize];
+        let mut at = u.start;
+        let ends = of.iter().map(|p| (p.start, p.end)).chain([(u.end, u.end)]);
+        for (start, end) in ends {
+            if at < start {
+                schedule.trimmed.push(crate::schedule::Trimmed { node, range: at..start });
+            }
+            at = end;
+        }
+        parts = &parts[of.len()..];
+    }
+}

@@ -1,0 +1,278 @@
+//! Where earlier frames left each persistent resource, and what barriers already cover.
+
+use crate::coverage::Coverage;
+use crate::pairs::{PairId, PairTable};
+use crate::resource::{BufferDesc, ResourceId};
+use slotmap::{Key, KeyData, SlotMap};
+use smallvec::SmallVec;
+
+slotmap::new_key_type! { struct Slot; }
+
+impl From<Slot> for ResourceId {
+    fn from(slot: Slot) -> Self {
+        let raw = slot.data().as_ffi();
+        ResourceId { index: raw as u32, version: (raw >> 32) as u32 }
+    }
+}
+
+impl From<ResourceId> for Slot {
+    fn from(id: ResourceId) -> Self {
+        KeyData::from_ffi(u64::from(id.version) << 32 | u64::from(id.index)).into()
+    }
+}
+
+/// What outlives a frame: the persistent resources, where earlier frames left each byte range of them, and which
+/// dependencies the barriers of earlier frames cover already.
+///
+/// Only [`Planner::commit`](crate::Planner::commit) moves it on. A frame that is planned and not committed leaves no trace.
+#[derive(Debug)]
+pub struct GraphState {
+    resources: SlotMap<Slot, Persistent>,
+    pub(crate) pairs: PairTable,
+    pub(crate) cover: Coverage,
+    /// The level the next frame begins at.
+    pub(crate) next_level: u64,
+    /// Counts commits, so that a plan knows whether another came between.
+    pub(crate) commits: u64,
+    max_ranges: usize,
+}
+
+/// One resource.
+#[derive(Debug)]
+pub(crate) struct Persistent {
+    pub(crate) desc: BufferDesc,
+    /// Ascending by `start`, the first at 0; each ends where the next begins.
+    pub(crate) ranges: Ranges,
+}
+
+pub(crate) type Ranges = SmallVec<[RangeState; 1]>;
+pub(crate) type Marks = SmallVec<[Mark; 2]>;
+
+/// An access of an earlier frame, and the level it happened at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    pub(crate) pair: PairId,
+    pub(crate) level: u64,
+}
+
+/// Whether bytes were ever written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Init {
+    No,
+    Yes,
+    /// Written and unwritten bytes were merged; nothing is said about them.
+    Mixed,
+}
+
+/// Where earlier frames left a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RangeState {
+    pub(crate) start: u64,
+    pub(crate) init: Init,
+    /// Ranges that differed were merged: the marks may name bytes nobody touched.
+    pub(crate) coarsened: bool,
+    /// The last writes; one, unless ranges were merged.
+    pub(crate) writes: Marks,
+    /// The newest read since by each access.
+    pub(crate) reads: Marks,
+}
+
+impl RangeState {
+    fn untouched(initialized: bool) -> Self {
+        RangeState {
+            start: 0,
+            init: if initialized { Init::Yes } else { Init::No },
+            coarsened: false,
+            writes: Marks::new(),
+            reads: Marks::new(),
+        }
+    }
+
+    /// Whether two neighbours say the same.
+    fn same(&self, other: &Self) -> bool {
+        self.init == other.init
+            && self.coarsened == other.coarsened
+            && self.writes == other.writes
+            && self.reads == other.reads
+    }
+
+    /// Takes in a neighbour that differs: all marks of both, for all bytes of both.
+    fn absorb(&mut self, other: &Self) {
+        for mark in &other.writes {
+            note(&mut self.writes, *mark);
+        }
+        for mark in &other.reads {
+            note(&mut self.reads, *mark);
+        }
+        if self.init != other.init {
+            self.init = Init::Mixed;
+        }
+        self.coarsened = true;
+    }
+}
+
+/// Adds a mark; of two by the same access the newer stays.
+pub(crate) fn note(marks: &mut Marks, mark: Mark) {
+    match marks.iter_mut().find(|m| m.pair == mark.pair) {
+        Some(known) => known.level = known.level.max(mark.level),
+        None => {
+            marks.push(mark);
+            marks.sort_unstable();
+        }
+    }
+}
+
+impl Default for GraphState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GraphState {
+    /// Most ranges a buffer keeps between frames, unless [`with_max_ranges`](Self::with_max_ranges) says otherwise.
+    pub const DEFAULT_MAX_RANGES: usize = 256;
+
+    /// No resources, nothing run yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_max_ranges(Self::DEFAULT_MAX_RANGES)
+    }
+
+    /// Like [`new`](Self::new), with another limit on the ranges a buffer keeps between frames (at least 1). Beyond
+    /// it the cheapest neighbours merge conservatively: more is synchronized, never less.
+    #[must_use]
+    pub fn with_max_ranges(max_ranges: usize) -> Self {
+        GraphState {
+            resources: SlotMap::with_key(),
+            pairs: PairTable::default(),
+            cover: Coverage::default(),
+            next_level: 1,
+            commits: 0,
+            max_ranges: max_ranges.max(1),
+        }
+    }
+
+    /// Registers a buffer.
+    pub fn add_buffer(&mut self, desc: BufferDesc) -> ResourceId {
+        let ranges = SmallVec::from_elem(RangeState::untouched(desc.initialized), 1);
+        self.resources.insert(Persistent { desc, ranges }).into()
+    }
+
+    /// Takes a buffer out. Its id is stale from now on.
+    pub fn remove(&mut self, id: ResourceId) -> Option<BufferDesc> {
+        self.resources.remove(id.into()).map(|p| p.desc)
+    }
+
+    /// The description of a buffer; `None` if the id is stale.
+    #[must_use]
+    pub fn buffer(&self, id: ResourceId) -> Option<&BufferDesc> {
+        self.resources.get(id.into()).map(|p| &p.desc)
+    }
+
+    /// Number of registered buffers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// Whether no buffer is registered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// Number of byte ranges kept about a buffer; 1 while it is used as a whole.
+    #[must_use]
+    pub fn range_count(&self, id: ResourceId) -> usize {
+        self.get(id).map_or(0, |p| p.ranges.len())
+    }
+
+    pub(crate) fn get(&self, id: ResourceId) -> Option<&Persistent> {
+        self.resources.get(id.into())
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ResourceId) -> Option<&mut Persistent> {
+        self.resources.get_mut(id.into())
+    }
+
+    /// Replaces what is known of a resource, merging equal neighbours and keeping to the limit. `ranges` is left
+    /// with the old ones, to be reused.
+    pub(crate) fn set_ranges(&mut self, id: ResourceId, ranges: &mut Ranges) {
+        let Some(persistent) = self.resources.get_mut(id.into()) else { return };
+        ranges.dedup_by(|next, kept| kept.same(next));
+        if ranges.len() > self.max_ranges {
+            coarsen(ranges, persistent.desc.size, self.max_ranges);
+        }
+        std::mem::swap(&mut persistent.ranges, ranges);
+    }
+}
+
+/// Merges neighbours until `max` are left, those first whose smaller half is smallest: the fewest bytes then owe a
+/// dependency they do not need.
+fn coarsen(ranges: &mut Ranges, size: u64, max: usize) {
+    let end_of = |i: usize, r: &Ranges| r.get(i + 1).map_or(size, |n| n.start);
+    let cost = |i: usize, r: &Ranges| {
+        let left = end_of(i, r) - r[i].start;
+        let right = end_of(i + 1, r) - r[i + 1].start;
+        left.min(right)
+    };
+    let mut costs: Vec<(u64, usize)> = (0..ranges.len() - 1).map(|i| (cost(i, ranges), i)).collect();
+    let merges = ranges.len() - max;
+    costs.select_nth_unstable(merges - 1);
+    let mut into_left = vec![false; ranges.len()];
+    for &(_, i) in &costs[..merges] {
+        into_left[i + 1] = true;
+    }
+    let mut position = 0;
+    ranges.dedup_by(|next, kept| {
+        position += 1;
+        if into_left[position] {
+            kept.absorb(next);
+        }
+        into_left[position]
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: u64, level: u64) -> RangeState {
+        let mut r = RangeState::untouched(true);
+        r.start = start;
+        note(&mut r.writes, Mark { pair: 1, level });
+        r
+    }
+
+    #[test]
+    fn ids_survive_the_way_through_the_slot_map() {
+        let mut s = GraphState::new();
+        let a = s.add_buffer(BufferDesc::new("a", 4, crate::BufferUsage::STORAGE));
+        let b = s.add_buffer(BufferDesc::new("b", 4, crate::BufferUsage::STORAGE));
+        assert_eq!(s.buffer(b).map(|d| &*d.name), Some("b"));
+        s.remove(a);
+        assert!(s.buffer(a).is_none());
+        let c = s.add_buffer(BufferDesc::new("c", 4, crate::BufferUsage::STORAGE));
+        assert_eq!(c.index(), a.index(), "slots are reused");
+        assert!(s.buffer(a).is_none(), "but the old id stays stale");
+    }
+
+    #[test]
+    fn beyond_the_limit_the_smallest_neighbours_merge_and_say_so() {
+        let mut ranges: Ranges = [at(0, 1), at(100, 2), at(104, 3), at(200, 4)].into_iter().collect();
+        coarsen(&mut ranges, 300, 3);
+        let starts: Vec<u64> = ranges.iter().map(|r| r.start).collect();
+        assert_eq!(starts, [0, 104, 200]);
+        assert!(ranges[0].coarsened);
+        assert_eq!(ranges[0].writes[0].level, 2, "the newer mark stays");
+    }
+
+    #[test]
+    fn equal_neighbours_merge() {
+        let mut s = GraphState::new();
+        let id = s.add_buffer(BufferDesc::new("a", 300, crate::BufferUsage::STORAGE));
+        let mut ranges: Ranges = [at(0, 1), at(100, 1), at(200, 2)].into_iter().collect();
+        s.set_ranges(id, &mut ranges);
+        assert_eq!(s.range_count(id), 2);
+    }
+}

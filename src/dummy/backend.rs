@@ -1,0 +1,222 @@
+//! The contract of a backend, kept by the simulated device.
+
+use super::memory::{Block, DeviceToken};
+use super::record::{Recorded, misfit};
+use super::{DummyBackend, DummyContext, DummyRecording, queue};
+use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
+use slotmap::SlotMap;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+slotmap::new_key_type! {
+    struct BufferKey;
+}
+
+/// A buffer of the simulated device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DummyBuffer {
+    key: BufferKey,
+    device: u32,
+    size: u64,
+}
+
+/// The buffers that exist.
+#[derive(Default)]
+pub(super) struct Buffers {
+    slots: SlotMap<BufferKey, Arc<Block>>,
+    allocated: u64,
+}
+
+impl Buffers {
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn allocated(&self) -> u64 {
+        self.allocated
+    }
+}
+
+impl DummyBackend {
+    fn buffers(&self) -> MutexGuard<'_, Buffers> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn block(&self, buffer: &DummyBuffer) -> Option<Arc<Block>> {
+        self.buffers().slots.get(buffer.key).filter(|_| buffer.device == self.serial).cloned()
+    }
+
+    /// Starts the thread of the queue, if it does not run yet.
+    fn start(&self) -> Result<(), MkError> {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if worker.is_none() {
+            let shared = self.shared.clone();
+            // SAFETY: made once a device: `worker` is set for good below, or no thread runs. Blocks reach the thread by
+            // recordings only, which are made of this device's buffers.
+            let token = unsafe { DeviceToken::new() };
+            let thread = std::thread::Builder::new()
+                .name("memkit-gpu dummy".to_owned())
+                .spawn(move || queue::serve(shared, token))
+                .map_err(|e| MkError::Backend { call: "starting the queue's thread", source: e.into() })?;
+            *worker = Some(thread);
+        }
+        Ok(())
+    }
+
+    fn fill_recording(
+        &self,
+        recorded: &mut Recorded,
+        input: MkRecordInput<'_, Self>,
+        record: &mut MkRecordPass<'_, Self>,
+    ) -> Result<(), MkError> {
+        {
+            let buffers = self.buffers();
+            for handle in input.buffers.iter().chain(input.host_buffers) {
+                let block = buffers.slots.get(handle.key).filter(|_| handle.device == self.serial);
+                let block =
+                    block.ok_or_else(|| misfit("a buffer that was destroyed, or of another device"))?;
+                recorded.buffers.push(block.clone());
+            }
+        }
+        recorded.fill(input, record)
+    }
+}
+
+// SAFETY: mapped memory is a block's own allocation: it neither moves nor ends before its buffer is destroyed. Commands
+// run in the order of the schedule on one thread; copies and fills are cut to their buffers, kernels reach declared
+// ranges only. A value is reached under the lock that `completed` and `wait` take, after the work. Failed calls
+// give their recording back and count nothing. All state is behind locks. Dropping joins the thread after the work
+// (except on that thread itself, where the work is what drops it).
+unsafe impl MkGpuBackend for DummyBackend {
+    type Buffer = DummyBuffer;
+    type Recording = DummyRecording;
+    type Context<'a> = DummyContext<'a>;
+
+    fn capabilities(&self) -> &MkCapabilities {
+        &self.capabilities
+    }
+
+    fn buffer_size(buffer: &DummyBuffer) -> u64 {
+        buffer.size
+    }
+
+    fn create_buffer(&self, desc: &MkBackendBufferDesc<'_>) -> Result<DummyBuffer, MkError> {
+        let config = self.config();
+        if self.shared.is_lost() {
+            return Err(MkError::DeviceLost);
+        }
+        if desc.size == 0 {
+            return Err(MkError::ZeroSize { resource: desc.name.into() });
+        }
+        let limit = config.max_buffer_size as u64;
+        if desc.size > limit {
+            return Err(MkError::BufferTooLarge { resource: desc.name.into(), size: desc.size, limit });
+        }
+        let out_of_memory = || MkError::OutOfMemory {
+            resource: desc.name.into(),
+            size: desc.size,
+            memory: desc.memory,
+            source: None,
+        };
+        // Counted before it is made, so that no lock is held while the memory is filled.
+        {
+            let mut buffers = self.buffers();
+            let after = buffers.allocated.checked_add(desc.size);
+            let after = after.filter(|n| *n <= config.memory_limit as u64).ok_or_else(out_of_memory)?;
+            buffers.allocated = after;
+        }
+        let block = Block::new(desc, !config.simulate_device_local);
+        let mut buffers = self.buffers();
+        match block {
+            Some(block) => {
+                let key = buffers.slots.insert(Arc::new(block));
+                Ok(DummyBuffer { key, device: self.serial, size: desc.size })
+            }
+            None => {
+                buffers.allocated -= desc.size;
+                Err(out_of_memory())
+            }
+        }
+    }
+
+    unsafe fn destroy_buffer(&self, buffer: DummyBuffer) {
+        let removed = {
+            let mut buffers = self.buffers();
+            let removed = if buffer.device == self.serial { buffers.slots.remove(buffer.key) } else { None };
+            if let Some(block) = &removed {
+                buffers.allocated -= block.size;
+            }
+            removed
+        };
+        if let Some(block) = removed {
+            self.shared.destroyed(&block);
+        }
+    }
+
+    fn mapped(&self, buffer: &DummyBuffer) -> Option<NonNull<u8>> {
+        self.block(buffer).filter(|b| b.mappable).map(|b| b.pointer())
+    }
+
+    unsafe fn flush(&self, buffer: &DummyBuffer, range: Range<u64>) -> Result<(), MkError> {
+        if self.shared.is_lost() {
+            return Err(MkError::DeviceLost);
+        }
+        // The memory is coherent; but this is how the device learns what the host wrote.
+        if self.config().check
+            && !range.is_empty()
+            && let Some(block) = self.block(buffer)
+        {
+            self.shared.host_write(&block, range);
+        }
+        Ok(())
+    }
+
+    unsafe fn invalidate(&self, _buffer: &DummyBuffer, _range: Range<u64>) -> Result<(), MkError> {
+        if self.shared.is_lost() { Err(MkError::DeviceLost) } else { Ok(()) }
+    }
+
+    unsafe fn record(
+        &self,
+        input: MkRecordInput<'_, Self>,
+        record: &mut MkRecordPass<'_, Self>,
+    ) -> Result<DummyRecording, MkError> {
+        if self.shared.is_lost() {
+            return Err(MkError::DeviceLost);
+        }
+        let mut recorded = self.shared.take();
+        match self.fill_recording(&mut recorded, input, record) {
+            Ok(()) => Ok(DummyRecording(recorded)),
+            Err(error) => {
+                self.shared.recycle(recorded);
+                Err(error)
+            }
+        }
+    }
+
+    fn discard(&self, recording: DummyRecording) {
+        self.shared.recycle(recording.0);
+    }
+
+    unsafe fn submit(&self, mut recording: DummyRecording, catch_up: bool) -> Result<u64, MkError> {
+        recording.0.catch_up = catch_up;
+        if let Err(error) = self.start() {
+            self.shared.recycle(recording.0);
+            return Err(error);
+        }
+        self.shared.push(recording.0).map_err(|recorded| {
+            self.shared.recycle(recorded);
+            MkError::DeviceLost
+        })
+    }
+
+    fn completed(&self) -> Result<u64, MkError> {
+        self.shared.completed()
+    }
+
+    /// A value that was never submitted is never reached: `false` at once, even for `Duration::MAX`.
+    fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError> {
+        self.shared.wait(value, timeout)
+    }
+}

@@ -1,0 +1,255 @@
+//! The simulated queue: a thread that runs submissions in order, after `submit` has returned.
+
+use super::config::DummyBackendConfig;
+use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork, Reports};
+use super::memory::{Block, DeviceToken};
+use super::record::{HostWrite, Recorded};
+use super::run::Runner;
+use crate::MkError;
+use memkit_graph::Access;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Recordings kept for later use.
+const POOLED: usize = 16;
+
+/// What the backend and its thread share.
+pub(super) struct Shared {
+    pub(super) config: DummyBackendConfig,
+    pub(super) reports: Reports,
+    /// Barrier calls run so far, the skipped one included.
+    pub(super) barriers: AtomicU64,
+    /// The newest submission the host knows to be done, because it asked or waited.
+    observed: AtomicU64,
+    state: Mutex<State>,
+    /// Something for the thread to do.
+    work: Condvar,
+    /// A timeline value was reached.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    // Boxed as the recordings are: moving one moves a pointer.
+    pending: VecDeque<Box<Recorded>>,
+    #[expect(clippy::vec_box, reason = "handed out as boxes")]
+    pool: Vec<Box<Recorded>>,
+    host_writes: Vec<HostWrite>,
+    paused: bool,
+    stop: bool,
+    /// The thread ended other than by being told to.
+    lost: bool,
+    submitted: u64,
+    completed: u64,
+}
+
+impl Shared {
+    pub(super) fn new(config: DummyBackendConfig) -> Self {
+        Shared {
+            config,
+            reports: Reports::default(),
+            barriers: AtomicU64::new(0),
+            observed: AtomicU64::new(0),
+            state: Mutex::new(State::default()),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty recording.
+    pub(super) fn take(&self) -> Box<Recorded> {
+        self.state().pool.pop().unwrap_or_default()
+    }
+
+    /// Takes a recording back. Runs destructors of kernels, so no lock is held.
+    pub(super) fn recycle(&self, mut recorded: Box<Recorded>) {
+        recorded.clear();
+        let mut state = self.state();
+        if state.pool.len() < POOLED {
+            state.pool.push(recorded);
+        }
+    }
+
+    /// Queues a recording and returns its timeline value; gives it back if the device is lost.
+    pub(super) fn push(&self, mut recorded: Box<Recorded>) -> Result<u64, Box<Recorded>> {
+        let mut state = self.state();
+        if state.lost {
+            return Err(recorded);
+        }
+        state.submitted += 1;
+        let value = state.submitted;
+        recorded.value = value;
+        recorded.host_writes.append(&mut state.host_writes);
+        for block in &recorded.buffers {
+            block.last_use.fetch_max(value, Ordering::Relaxed);
+            if block.destroyed.load(Ordering::Relaxed) {
+                let party = |work, submission| MkHazardParty { work, access: Access::NONE, submission };
+                self.reports.push(MkHazard {
+                    kind: MkHazardKind::UseAfterFree,
+                    buffer: block.name.clone(),
+                    range: 0..block.size,
+                    first: Some(party(MkHazardWork::Destroy, value - 1)),
+                    second: party(MkHazardWork::Submission, value),
+                    mend: None,
+                    detail: None,
+                });
+            }
+        }
+        state.pending.push_back(recorded);
+        drop(state);
+        self.work.notify_one();
+        Ok(value)
+    }
+
+    /// Notes that the host wrote bytes, for the model to see in order with the submissions.
+    pub(super) fn host_write(&self, block: &Arc<Block>, range: Range<u64>) {
+        let observed = self.observed.load(Ordering::Relaxed);
+        let mut state = self.state();
+        // Bytes after bytes, as staging is filled, stay one entry.
+        if let Some(last) = state.host_writes.last_mut()
+            && Arc::ptr_eq(&last.block, block)
+            && last.observed == observed
+            && (last.range.start <= range.end && range.start <= last.range.end)
+        {
+            last.range = last.range.start.min(range.start)..last.range.end.max(range.end);
+            return;
+        }
+        state.host_writes.push(HostWrite { block: block.clone(), range, observed });
+    }
+
+    /// The host destroys a buffer: reports work that may still use it.
+    pub(super) fn destroyed(&self, block: &Arc<Block>) {
+        block.destroyed.store(true, Ordering::Relaxed);
+        let mut state = self.state();
+        state.host_writes.retain(|w| !Arc::ptr_eq(&w.block, block));
+        let (observed, last) =
+            (self.observed.load(Ordering::Relaxed), block.last_use.load(Ordering::Relaxed));
+        if last > observed {
+            let party = |work, submission| MkHazardParty { work, access: Access::NONE, submission };
+            self.reports.push(MkHazard {
+                kind: MkHazardKind::UseAfterFree,
+                buffer: block.name.clone(),
+                range: 0..block.size,
+                first: Some(party(MkHazardWork::Submission, last)),
+                second: party(MkHazardWork::Destroy, state.submitted),
+                mend: None,
+                detail: Some(format!("the host had waited for submission {observed} at most").into()),
+            });
+        }
+    }
+
+    pub(super) fn submitted(&self) -> u64 {
+        self.state().submitted
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.state().lost
+    }
+
+    /// The newest value reached, which the host knows from now on.
+    pub(super) fn completed(&self) -> Result<u64, MkError> {
+        let state = self.state();
+        if state.lost {
+            return Err(MkError::DeviceLost);
+        }
+        self.observed.fetch_max(state.completed, Ordering::Relaxed);
+        Ok(state.completed)
+    }
+
+    /// Waits for a value; `false` at once for one that was never submitted.
+    pub(super) fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError> {
+        // Too far ahead for the clock is forever.
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = self.state();
+        loop {
+            if state.lost {
+                return Err(MkError::DeviceLost);
+            }
+            if state.completed >= value {
+                self.observed.fetch_max(value, Ordering::Relaxed);
+                return Ok(true);
+            }
+            if value > state.submitted {
+                return Ok(false);
+            }
+            state = match deadline {
+                None => self.done.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Ok(false);
+                    }
+                    self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    pub(super) fn pause(&self, paused: bool) {
+        self.state().paused = paused;
+        self.work.notify_one();
+    }
+
+    /// Tells the thread to end once everything submitted has run, paused or not.
+    pub(super) fn stop(&self) {
+        self.state().stop = true;
+        self.work.notify_one();
+    }
+
+    /// The next submission to run; `None` when it is time to end.
+    fn next(&self) -> Option<Box<Recorded>> {
+        let mut state = self.state();
+        loop {
+            if !state.paused || state.stop {
+                if let Some(recorded) = state.pending.pop_front() {
+                    return Some(recorded);
+                }
+                if state.stop {
+                    return None;
+                }
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn finished(&self, recorded: Box<Recorded>) {
+        let mut state = self.state();
+        state.completed = recorded.value;
+        if state.pool.len() < POOLED {
+            state.pool.push(recorded);
+        }
+        drop(state);
+        self.done.notify_all();
+    }
+}
+
+/// The thread's work: runs what comes until told to stop.
+pub(super) fn serve(shared: Arc<Shared>, token: DeviceToken) {
+    let delay = Duration::from_micros(shared.config.transfer_delay_us);
+    let served = catch_unwind(AssertUnwindSafe(|| {
+        let mut runner = Runner::new(shared.clone(), token);
+        while let Some(mut recorded) = shared.next() {
+            if !delay.is_zero() {
+                std::thread::sleep(delay);
+            }
+            runner.run(&mut recorded);
+            // Gone before the value is reached: a wait that returns finds nothing held any more. A kernel that was not
+            // run may panic as it is dropped, and takes nothing along.
+            let _ = catch_unwind(AssertUnwindSafe(|| recorded.clear()));
+            shared.finished(recorded);
+        }
+    }));
+    if served.is_err() {
+        // Waiting for a thread that is gone would last forever.
+        shared.state().lost = true;
+        shared.done.notify_all();
+    }
+}

@@ -1,0 +1,457 @@
+//! Frames: declared by one statement a pass, run by `submit`.
+
+use crate::arena::Closures;
+use crate::backend::MkGpuBackend;
+use crate::buffer::{BufferInner, MkSlice, MkTransient, Target, check_range};
+use crate::device::{Inside, lock};
+use crate::error::MkFrameProblem;
+use crate::gpu::{Inner, MkGpu};
+use crate::inner::OwnBuffer;
+use crate::mapped::MappedAt;
+use crate::readback::{Block, CHUNK_SIZE, MkReadback};
+use crate::staging::Room;
+use crate::submit::{OpenWork, RecordFn};
+use crate::{MkBufferDesc, MkError, MkFence, MkMemoryType};
+use bytemuck::{AnyBitPattern, NoUninit};
+use memkit_graph::{
+    Access, BufferUsage, FrameDump, HostSlice, PassBuilder, PassId, Queue, Resource, ResourceSlice,
+};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A frame that is being declared.
+///
+/// It borrows nothing from its `MkGpu`; `'f` bounds only what closures capture, so `MkFrame<'static, B>` can be a
+/// field of an engine. Dropping it unsubmitted gives everything back at once: staging, readbacks, closures.
+#[must_use = "a frame does nothing until `submit`"]
+pub struct MkFrame<'f, B: MkGpuBackend> {
+    work: OpenWork<B>,
+    gpu: crate::device::GpuRef,
+    _closures: PhantomData<fn(&'f ()) -> &'f ()>,
+}
+
+impl<B: MkGpuBackend> std::fmt::Debug for MkFrame<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MkFrame").field("nodes", &self.work.ws.graph.len()).finish_non_exhaustive()
+    }
+}
+
+impl<B: MkGpuBackend> MkGpu<B> {
+    /// Begins a frame. Waits only for the frame submitted [`frames_in_flight`](crate::MkGpuConfig::frames_in_flight)
+    /// before this one.
+    ///
+    /// # Errors
+    /// [`MkError::DeviceLost`].
+    pub fn begin_frame<'f>(&self) -> Result<MkFrame<'f, B>, MkError> {
+        let inner = &self.inner;
+        inner.check_lost()?;
+        let in_flight = inner.config.frames_in_flight.max(1);
+        let number = loop {
+            let mut core = lock(&inner.core);
+            let over = core.frames.len().checked_sub(in_flight).and_then(|i| core.frames.get(i).copied());
+            match over {
+                Some(value) if !inner.is_done(&mut core, value)? => {
+                    drop(core);
+                    inner.wait_value(value)?;
+                }
+                _ => {
+                    while core.frames.front().is_some_and(|&v| v <= core.completed) {
+                        core.frames.pop_front();
+                    }
+                    inner.collect(&mut core);
+                    core.next_frame += 1;
+                    break core.next_frame - 1;
+                }
+            }
+        };
+        let mut work = OpenWork::open(inner, number);
+        work.ws.name.clear();
+        let _ = std::fmt::Write::write_fmt(&mut work.ws.name, format_args!("frame {number}"));
+        Ok(MkFrame { work, gpu: self.gpu_ref(), _closures: PhantomData })
+    }
+}
+
+impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
+    /// Names the frame in dumps and debug labels; `frame N` if not named.
+    pub fn set_name(&mut self, name: &str) {
+        self.work.ws.name.clear();
+        self.work.ws.name.push_str(name);
+    }
+
+    /// Begins a pass: one statement that ends with [`record`](MkPassBuilder::record).
+    pub fn pass(&mut self, name: &str) -> MkPassBuilder<'_, 'f, B> {
+        let ws = &mut self.work.ws;
+        let declare = Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems };
+        MkPassBuilder { pass: ws.graph.pass(name), declare, closures: &mut ws.closures, _closures: PhantomData }
+    }
+
+    /// A buffer of `size` bytes that lives inside this frame. What it is used for follows from its accesses.
+    pub fn transient(&mut self, name: &str, size: usize) -> MkTransient {
+        MkTransient { id: self.work.ws.graph.transient(name, size as u64), gpu: self.gpu.id }
+    }
+
+    /// Uploads elements to `offset` bytes from the start of a buffer. They are written once, straight into mapped
+    /// staging memory; the copy happens in the frame, after what was declared before and before what is declared
+    /// after.
+    ///
+    /// # Errors
+    /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
+    /// [`MkError::DeviceLost`]. The frame goes on without the upload.
+    pub fn upload<'a, T: NoUninit>(
+        &mut self,
+        to: impl Into<MkSlice<'a>>,
+        offset: usize,
+        data: &[T],
+    ) -> Result<(), MkError> {
+        let inner = self.inner()?;
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let to = self.destination(&to.into(), offset as u64, bytes.len() as u64)?;
+        let alignment = align_of::<T>().min(16) as u64;
+        let declared = self.work.ws.graph.len();
+        let mut done = 0;
+        while done < bytes.len() {
+            let left = &bytes[done..];
+            let n = self.stage_some(left, alignment, ResourceSlice { start: to.start + done as u64, ..to });
+            done += n;
+            if n == 0
+                && let Err(error) = self.more_staging(&inner, 0, left.len() as u64)
+            {
+                // Parts that were declared already stay out of the frame.
+                self.work.ws.graph.truncate(declared);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads to the bytes `range` of a buffer, written in place by `f`: the memory may hold anything before.
+    ///
+    /// # Errors
+    /// As for [`upload`](Self::upload).
+    pub fn upload_with<'a>(
+        &mut self,
+        to: impl Into<MkSlice<'a>>,
+        range: Range<usize>,
+        f: impl FnOnce(&mut [u8]),
+    ) -> Result<(), MkError> {
+        let inner = self.inner()?;
+        let size = range.end.saturating_sub(range.start);
+        let to = self.destination(&to.into(), range.start as u64, size as u64)?;
+        if !self.work.ws.chunks.last().is_some_and(|c| c.fits(size as u64, 16)) {
+            self.more_staging(&inner, size as u64, size as u64)?;
+        }
+        let Some(chunk) = self.work.ws.chunks.last_mut() else { return Err(MkError::GpuDropped) };
+        let buffer = chunk.number;
+        let (offset, bytes) = chunk.take(size, 16);
+        {
+            let _inside = Inside::enter();
+            f(bytes);
+        }
+        self.work.ws.graph.upload(HostSlice { buffer, offset }, to);
+        Ok(())
+    }
+
+    /// Declares a copy between two ranges of equal length.
+    pub fn copy<'a, 'b>(&mut self, from: impl Into<MkSlice<'a>>, to: impl Into<MkSlice<'b>>) -> PassId {
+        let (from, to) = (self.declare(&from.into()), self.declare(&to.into()));
+        self.work.ws.graph.copy(from, to)
+    }
+
+    /// Declares a fill with a repeated `u32`; start and end must be multiples of 4 bytes.
+    pub fn fill<'a>(&mut self, to: impl Into<MkSlice<'a>>, value: u32) -> PassId {
+        let to = self.declare(&to.into());
+        self.work.ws.graph.fill(to, value)
+    }
+
+    /// Declares a copy of elements to the host: `elements` counts from the start of the slice. The ticket is good
+    /// after `submit`, on any thread.
+    ///
+    /// # Errors
+    /// [`MkError::OutOfBounds`], [`MkError::ZeroSize`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
+    /// [`MkError::DeviceLost`].
+    pub fn readback<'a, T: AnyBitPattern>(
+        &mut self,
+        from: impl Into<MkSlice<'a>>,
+        elements: Range<usize>,
+    ) -> Result<MkReadback<T>, MkError> {
+        let inner = self.inner()?;
+        let from = from.into();
+        let len = elements.end.saturating_sub(elements.start);
+        let bytes = |n: usize| (n as u64).saturating_mul(size_of::<T>() as u64);
+        if bytes(len) == 0 {
+            return Err(MkError::ZeroSize { resource: format!("readback of {}", from.describe()).into() });
+        }
+        let from = self.destination(&from, bytes(elements.start), bytes(len))?;
+        let mut core = lock(&inner.core);
+        let (block, chunk) = inner.readback_block(&mut core, bytes(len))?;
+        let key = core.readbacks.open(block);
+        drop(core);
+        self.work.ws.readbacks.push(key);
+        let to = ResourceSlice::new(chunk, block.offset..block.offset + block.size);
+        self.work.ws.graph.readback(from, to);
+        Ok(MkReadback { gpu: self.gpu.clone(), key, len, _element: PhantomData })
+    }
+
+    /// Orders two passes: all that `first` did is done and visible before `then` begins, between the stages and
+    /// accesses both declare. It keeps neither alive.
+    pub fn order(&mut self, first: PassId, then: PassId) {
+        self.work.ws.graph.order(first, then);
+    }
+
+    /// Like [`order`](Self::order), with accesses beyond those the passes declare.
+    pub fn order_with(&mut self, first: PassId, first_access: Access, then: PassId, then_access: Access) {
+        self.work.ws.graph.order_with(first, first_access, then, then_access);
+    }
+
+    /// Plans the frame, runs the passes' closures, and submits everything at once, pending transfers first. Waits
+    /// for nothing.
+    ///
+    /// # Errors
+    /// [`MkError::Frame`] if the frame does not make sense or a closure failed: the first problem, with the others and a
+    /// dump of the frame as far as it got. [`MkError::InUse`] if a buffer is mapped, [`MkError::OutOfMemory`], [`MkError::DeviceLost`],
+    /// [`MkError::GpuDropped`]. Nothing was submitted then, no state has moved, and everything is given back.
+    pub fn submit(self) -> Result<MkFence, MkError> {
+        self.run(None)
+    }
+
+    /// Like [`submit`](Self::submit), and returns the dump of the frame, with the cause of every barrier.
+    ///
+    /// # Errors
+    /// As for [`submit`](Self::submit).
+    pub fn submit_and_dump(self) -> Result<(MkFence, FrameDump), MkError> {
+        let mut dump = None;
+        let fence = self.run(Some(&mut dump))?;
+        Ok((fence, dump.ok_or(MkError::Cancelled)?))
+    }
+
+    fn run(mut self, dump: Option<&mut Option<FrameDump>>) -> Result<MkFence, MkError> {
+        let inner = self.inner()?;
+        let value = inner.run(&mut self.work.ws, dump)?;
+        lock(&inner.core).frames.push_back(value);
+        Ok(MkFence { gpu: self.gpu.clone(), value })
+    }
+
+    fn inner(&self) -> Result<Arc<Inner<B>>, MkError> {
+        let inner = self.work.inner.upgrade().ok_or(MkError::GpuDropped)?;
+        inner.check_lost()?;
+        Ok(inner)
+    }
+
+    fn declare(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
+        let ws = &mut self.work.ws;
+        Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems }.slice(slice)
+    }
+
+    /// The `len` bytes at `offset` from the start of a slice, if its buffer is known to have them.
+    fn destination(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
+        if slice.gpu() != self.gpu.id {
+            return Err(MkError::ForeignHandle { resource: slice.describe().into() });
+        }
+        let whole = slice.declared();
+        let start = whole.start.saturating_add(offset);
+        let end = start.saturating_add(len);
+        if let Target::Buffer(buffer) = slice.target {
+            check_range(buffer, start, len)?;
+        }
+        if whole.end != ResourceSlice::WHOLE && end > whole.end {
+            let resource = slice.describe().into();
+            return Err(MkError::OutOfBounds { resource, start, end, size: whole.end });
+        }
+        if len == 0 {
+            return Err(MkError::ZeroSize { resource: format!("range of {}", slice.describe()).into() });
+        }
+        self.declare(slice);
+        Ok(ResourceSlice { resource: whole.resource, start, end })
+    }
+
+    /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
+    fn stage_some(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
+        let ws = &mut self.work.ws;
+        let Some(chunk) = ws.chunks.last_mut() else { return 0 };
+        let buffer = chunk.number;
+        let (offset, room) = chunk.take(bytes.len(), alignment);
+        let n = room.len();
+        if n > 0 {
+            room.copy_from_slice(&bytes[..n]);
+            ws.graph.upload(HostSlice { buffer, offset }, ResourceSlice { end: to.start + n as u64, ..to });
+        }
+        n
+    }
+
+    /// Gets another chunk: `contiguous` bytes in one piece, or whatever there is.
+    fn more_staging(&mut self, inner: &Inner<B>, contiguous: u64, asked: u64) -> Result<(), MkError> {
+        loop {
+            let mut core = lock(&inner.core);
+            inner.is_done(&mut core, u64::MAX)?;
+            let completed = core.completed;
+            match core.staging.room(contiguous, completed) {
+                Room::Chunk(chunk) => {
+                    self.work.ws.chunks.push(chunk);
+                    return Ok(());
+                }
+                Room::Make(size) => {
+                    let chunk = inner.make_chunk(&mut core, size)?;
+                    self.work.ws.chunks.push(chunk);
+                    return Ok(());
+                }
+                Room::Wait(value) => {
+                    drop(core);
+                    inner.wait_value(value)?;
+                }
+                Room::Full { limit } => {
+                    let held = self.work.ws.chunks.iter().map(|c| c.held_bytes()).sum();
+                    return Err(MkError::StagingLimit { asked, limit, held_by_this_frame: held });
+                }
+            }
+        }
+    }
+}
+
+impl<B: MkGpuBackend> Inner<B> {
+    fn make_chunk(
+        &self,
+        core: &mut crate::gpu::Core<B>,
+        size: u64,
+    ) -> Result<crate::staging::HeldChunk, MkError> {
+        let desc = crate::MkBackendBufferDesc {
+            name: "staging chunk",
+            size,
+            usage: BufferUsage::TRANSFER_SRC,
+            memory: MkMemoryType::HostVisible,
+        };
+        self.check_size(desc.name, usize::try_from(size).unwrap_or(usize::MAX))?;
+        let buffer = self.note(self.backend.create_buffer(&desc))?;
+        match self.backend.mapped(&buffer) {
+            Some(at) => Ok(core.staging.add(buffer, MappedAt::new(at), size)),
+            None => {
+                // SAFETY: made just now, used by nobody.
+                unsafe { self.backend.destroy_buffer(buffer) };
+                Err(MkError::NotMappable { resource: desc.name.into() })
+            }
+        }
+    }
+
+    /// Finds room for a readback, making a chunk if there is none.
+    fn readback_block(&self, core: &mut crate::gpu::Core<B>, size: u64) -> Result<(Block, Resource), MkError> {
+        self.collect(core);
+        // Whole atoms, so that no two readbacks share one; 16 bytes for the alignment of any element.
+        let atom = self.backend.capabilities().non_coherent_atom_size.max(16);
+        let block = match core.readbacks.place(size, atom) {
+            Some(block) => block,
+            None => {
+                let bytes = CHUNK_SIZE.max(size.next_multiple_of(atom));
+                let own = OwnBuffer {
+                    desc: MkBufferDesc {
+                        name: "readback chunk",
+                        size: usize::try_from(bytes).unwrap_or(usize::MAX),
+                        usage: BufferUsage::TRANSFER_DST,
+                        memory: MkMemoryType::HostCached,
+                    },
+                    host_reads: true,
+                };
+                let resource = self.make_in(core, &own)?;
+                core.readbacks.add_chunk(resource, bytes);
+                core.readbacks.place(size, atom).ok_or(MkError::Cancelled)?
+            }
+        };
+        let resource = core.readbacks.chunks[block.chunk as usize].resource;
+        Ok((block, resource.into()))
+    }
+}
+
+/// What declaring a use needs of the frame.
+struct Declare<'a> {
+    gpu: u32,
+    frame: u64,
+    keep: &'a mut Vec<Arc<BufferInner>>,
+    problems: &'a mut Vec<MkFrameProblem>,
+}
+
+impl Declare<'_> {
+    /// Checks whose the resource is, and keeps its buffer for as long as the frame needs it.
+    fn slice(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
+        if slice.gpu() != self.gpu {
+            self.problems.push(MkError::ForeignHandle { resource: slice.describe().into() }.into());
+        } else if let Target::Buffer(buffer) = slice.target
+            && buffer.kept_by.swap(self.frame, Ordering::Relaxed) != self.frame
+        {
+            self.keep.push(buffer.clone());
+        }
+        slice.declared()
+    }
+}
+
+/// Declares one pass. It is declared by [`record`](Self::record); a builder that is dropped declares nothing.
+#[must_use = "a pass is declared by `record`"]
+pub struct MkPassBuilder<'a, 'f, B: MkGpuBackend> {
+    pass: PassBuilder<'a>,
+    declare: Declare<'a>,
+    closures: &'a mut Closures<RecordFn<B>>,
+    _closures: PhantomData<fn(&'f ()) -> &'f ()>,
+}
+
+impl<'f, B: MkGpuBackend> MkPassBuilder<'_, 'f, B> {
+    /// Asks for a kind of queue. The pass's stages must be among those it runs.
+    pub fn on(self, queue: Queue) -> Self {
+        MkPassBuilder { pass: self.pass.on(queue), ..self }
+    }
+
+    /// Keeps the pass even if nothing in the frame needs what it writes.
+    pub fn side_effects(self) -> Self {
+        MkPassBuilder { pass: self.pass.side_effects(), ..self }
+    }
+
+    /// The pass sees the last write declared before it.
+    pub fn read<'r>(mut self, slice: impl Into<MkSlice<'r>>, access: Access) -> Self {
+        let slice = self.declare.slice(&slice.into());
+        MkPassBuilder { pass: self.pass.read(slice, access), ..self }
+    }
+
+    /// The pass may write any byte of the range and keeps the rest.
+    pub fn write<'r>(mut self, slice: impl Into<MkSlice<'r>>, access: Access) -> Self {
+        let slice = self.declare.slice(&slice.into());
+        MkPassBuilder { pass: self.pass.write(slice, access), ..self }
+    }
+
+    /// The pass writes every byte of the range; earlier content is dead.
+    pub fn overwrite<'r>(mut self, slice: impl Into<MkSlice<'r>>, access: Access) -> Self {
+        let slice = self.declare.slice(&slice.into());
+        MkPassBuilder { pass: self.pass.overwrite(slice, access), ..self }
+    }
+
+    /// The pass reads and writes the range in place.
+    pub fn modify<'r>(mut self, slice: impl Into<MkSlice<'r>>, access: Access) -> Self {
+        let slice = self.declare.slice(&slice.into());
+        MkPassBuilder { pass: self.pass.modify(slice, access), ..self }
+    }
+
+    /// Declares the pass. `f` runs once, inside the frame's `submit`, if the pass is not culled; it records and must
+    /// not wait for the frame.
+    pub fn record<F>(self, f: F) -> PassId
+    where
+        F: FnOnce(&mut B::Context<'_>) -> Result<(), MkError> + Send + 'f,
+    {
+        let id = self.pass.finish();
+        let key = u32::try_from(id.index()).unwrap_or(u32::MAX);
+        // SAFETY: `call::<B, F>` moves an `F` out. What `F` borrows lives for `'f`, which the frame's type carries:
+        // the frame runs or drops its closures before `'f` ends. Nodes are numbered in ascending order.
+        unsafe { self.closures.push(key, f, call::<B, F>) };
+        id
+    }
+}
+
+/// Runs a stored closure.
+///
+/// # Safety
+/// `at` holds an `F` that nobody uses or drops afterwards.
+unsafe fn call<B, F>(at: *mut u8, cx: &mut B::Context<'_>) -> Result<(), MkError>
+where
+    B: MkGpuBackend,
+    F: FnOnce(&mut B::Context<'_>) -> Result<(), MkError>,
+{
+    // SAFETY: by this function's contract.
+    let f = unsafe { at.cast::<F>().read() };
+    f(cx)
+}

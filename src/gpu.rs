@@ -1,0 +1,284 @@
+//! `MkGpu`: owns the device, its buffers and what is in flight.
+
+use crate::backend::MkGpuBackend;
+use crate::buffer::{MkBuffer, MkDeviceBuffer, MkStagingBuffer};
+use crate::device::{Device, Ended, GpuRef, lock};
+use crate::readback::{ReadbackKey, Readbacks};
+use crate::staging::Staging;
+use crate::submit::Workspace;
+use crate::transfer::{BatchLog, Pending};
+use crate::{MkBufferDesc, MkCapabilities, MkError, MkFence, MkMemoryType};
+use bytemuck::NoUninit;
+use memkit_graph::{BufferUsage, GraphState, ResourceId};
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How an [`MkGpu`] works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MkGpuConfig {
+    /// Frames that may be submitted and not done: `begin_frame` waits for the one before. 1 to 3 are usual; 0 counts
+    /// as 1.
+    pub frames_in_flight: usize,
+    /// Bytes of one chunk of staging memory.
+    pub staging_chunk: usize,
+    /// Most bytes of staging memory in all.
+    pub staging_limit: usize,
+    /// Most byte ranges a buffer's state keeps between frames; beyond, ranges merge conservatively.
+    pub max_ranges: usize,
+}
+
+impl Default for MkGpuConfig {
+    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, 256 ranges.
+    fn default() -> Self {
+        MkGpuConfig {
+            frames_in_flight: 2,
+            staging_chunk: 8 << 20,
+            staging_limit: 512 << 20,
+            max_ranges: GraphState::DEFAULT_MAX_RANGES,
+        }
+    }
+}
+
+/// A device and everything the library keeps for it.
+///
+/// Dropping it waits for the device and destroys everything it made, whatever handles, frames or tickets still exist;
+/// using one of those gives [`MkError::GpuDropped`] then.
+///
+/// ```
+/// use memkit_gpu::{DummyBackend, MkBufferUsage, MkGpu};
+/// let gpu = MkGpu::new(DummyBackend::new());
+/// let staging = gpu.staging_buffer_with_data(&[1.0f32, 2.0, 3.0])?;
+/// let device = gpu.create_device_buffer(12, MkBufferUsage::VERTEX)?;
+/// gpu.transfer(&staging, &device)?.wait()?;
+/// # Ok::<(), memkit_gpu::MkError>(())
+/// ```
+pub struct MkGpu<B: MkGpuBackend> {
+    pub(crate) inner: Arc<Inner<B>>,
+    // After `inner`: waits for calls on other threads that still hold it.
+    _wait: WaitForEnd,
+}
+
+/// What outlives the `MkGpu` value while a call on another thread, or a guard, still uses it.
+pub(crate) struct Inner<B: MkGpuBackend> {
+    pub(crate) id: u32,
+    pub(crate) config: MkGpuConfig,
+    pub(crate) core: Mutex<Core<B>>,
+    /// What handles dropped; taken up by the next call that has the core.
+    pub(crate) dropped: Mutex<Dropped>,
+    pub(crate) lost: AtomicBool,
+    pub(crate) next_name: AtomicU64,
+    pub(crate) backend: B,
+    // Last: says that all before it is gone.
+    _ended: SignalEnd,
+}
+
+#[derive(Default)]
+pub(crate) struct Dropped {
+    pub(crate) buffers: Vec<ResourceId>,
+    pub(crate) readbacks: Vec<ReadbackKey>,
+}
+
+struct WaitForEnd(Arc<Ended>);
+
+impl Drop for WaitForEnd {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+struct SignalEnd(Arc<Ended>);
+
+impl Drop for SignalEnd {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// Everything that changes, under one lock that is never held while the caller's code runs.
+pub(crate) struct Core<B: MkGpuBackend> {
+    pub(crate) state: GraphState,
+    /// By the slot of the resource.
+    pub(crate) buffers: Vec<Option<BufferSlot<B>>>,
+    pub(crate) pending: Pending,
+    pub(crate) batches: BatchLog,
+    pub(crate) staging: Staging<B>,
+    pub(crate) readbacks: Readbacks,
+    pub(crate) transients: Vec<PooledTransient>,
+    pub(crate) workspaces: Vec<Workspace<B>>,
+    /// Timeline values of submitted frames, oldest first.
+    pub(crate) frames: VecDeque<u64>,
+    /// Dropped buffers the device may still use.
+    pub(crate) garbage: Vec<ResourceId>,
+    /// The newest timeline value handed out, and the newest known to be reached.
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) next_frame: u64,
+}
+
+/// A live buffer.
+pub(crate) struct BufferSlot<B: MkGpuBackend> {
+    pub(crate) id: ResourceId,
+    pub(crate) buffer: B::Buffer,
+    /// Timeline value of the last submission that uses it.
+    pub(crate) last_use: u64,
+    /// A map guard keeps the device from it.
+    pub(crate) mapped: bool,
+}
+
+/// Memory that transients of one frame after the other live in.
+pub(crate) struct PooledTransient {
+    pub(crate) id: ResourceId,
+    pub(crate) size: u64,
+    pub(crate) usage: BufferUsage,
+    /// The frame that chose it last.
+    pub(crate) chosen_by: u64,
+}
+
+impl<B: MkGpuBackend> Core<B> {
+    pub(crate) fn buffer(&self, id: ResourceId) -> Option<&BufferSlot<B>> {
+        self.buffers.get(id.index() as usize)?.as_ref().filter(|s| s.id == id)
+    }
+
+    pub(crate) fn buffer_mut(&mut self, id: ResourceId) -> Option<&mut BufferSlot<B>> {
+        self.buffers.get_mut(id.index() as usize)?.as_mut().filter(|s| s.id == id)
+    }
+
+    pub(crate) fn is_pending(&self, id: ResourceId) -> bool {
+        self.pending.keep.iter().any(|b| b.id == id)
+    }
+}
+
+static NEXT_GPU: AtomicU32 = AtomicU32::new(1);
+
+impl<B: MkGpuBackend> MkGpu<B> {
+    /// With the default configuration. Nothing is allocated on the device, and it cannot fail.
+    pub fn new(backend: B) -> Self {
+        Self::with_config(backend, MkGpuConfig::default())
+    }
+
+    /// With a configuration. Nothing is allocated on the device until it is used.
+    pub fn with_config(backend: B, config: MkGpuConfig) -> Self {
+        let ended = Arc::new(Ended::default());
+        let core = Core {
+            state: GraphState::with_max_ranges(config.max_ranges),
+            buffers: Vec::new(),
+            pending: Pending::default(),
+            batches: BatchLog::default(),
+            staging: Staging::new(config.staging_chunk as u64, config.staging_limit as u64),
+            readbacks: Readbacks::default(),
+            transients: Vec::new(),
+            workspaces: Vec::new(),
+            frames: VecDeque::new(),
+            garbage: Vec::new(),
+            submitted: 0,
+            completed: 0,
+            next_frame: 1,
+        };
+        let inner = Inner {
+            id: NEXT_GPU.fetch_add(1, Ordering::Relaxed),
+            config,
+            core: Mutex::new(core),
+            dropped: Mutex::new(Dropped::default()),
+            lost: AtomicBool::new(false),
+            next_name: AtomicU64::new(1),
+            backend,
+            _ended: SignalEnd(ended.clone()),
+        };
+        MkGpu { inner: Arc::new(inner), _wait: WaitForEnd(ended) }
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &B {
+        &self.inner.backend
+    }
+
+    /// What the device can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &MkCapabilities {
+        self.inner.backend.capabilities()
+    }
+
+    /// How it was configured.
+    #[must_use]
+    pub fn config(&self) -> &MkGpuConfig {
+        &self.inner.config
+    }
+
+    /// Makes a buffer of any memory type.
+    ///
+    /// # Errors
+    /// [`MkError::ZeroSize`], [`MkError::BufferTooLarge`], [`MkError::OutOfMemory`], [`MkError::DeviceLost`].
+    #[track_caller]
+    pub fn create_buffer(&self, desc: &MkBufferDesc<'_>) -> Result<MkBuffer, MkError> {
+        self.inner.make(self.gpu_ref(), desc, "buffer", Location::caller())
+    }
+
+    /// Makes a device-local buffer of `size` bytes.
+    ///
+    /// # Errors
+    /// As for [`create_buffer`](Self::create_buffer).
+    #[track_caller]
+    pub fn create_device_buffer(&self, size: usize, usage: BufferUsage) -> Result<MkDeviceBuffer, MkError> {
+        let desc = MkBufferDesc { name: "", size, usage, memory: MkMemoryType::DeviceLocal };
+        self.inner.make(self.gpu_ref(), &desc, "device buffer", Location::caller()).map(MkDeviceBuffer)
+    }
+
+    /// Makes a staging buffer of `size` bytes.
+    ///
+    /// # Errors
+    /// As for [`create_buffer`](Self::create_buffer).
+    #[track_caller]
+    pub fn create_staging_buffer(&self, size: usize) -> Result<MkStagingBuffer, MkError> {
+        self.staging(size, Location::caller())
+    }
+
+    /// Makes a staging buffer that holds `data`.
+    ///
+    /// # Errors
+    /// As for [`create_buffer`](Self::create_buffer).
+    #[track_caller]
+    pub fn staging_buffer_with_data<T: NoUninit>(&self, data: &[T]) -> Result<MkStagingBuffer, MkError> {
+        let mut staging = self.staging(size_of_val(data), Location::caller())?;
+        staging.write(0, data)?;
+        Ok(staging)
+    }
+
+    fn staging(&self, size: usize, at: &Location<'_>) -> Result<MkStagingBuffer, MkError> {
+        let usage = BufferUsage::TRANSFER_SRC | BufferUsage::TRANSFER_DST;
+        let desc = MkBufferDesc { name: "", size, usage, memory: MkMemoryType::HostVisible };
+        self.inner.make(self.gpu_ref(), &desc, "staging buffer", at).map(MkStagingBuffer)
+    }
+
+    /// A point on the timeline after all that was submitted.
+    #[must_use]
+    pub fn fence(&self) -> MkFence {
+        MkFence { gpu: self.gpu_ref(), value: lock(&self.inner.core).submitted }
+    }
+
+    /// Submits what is pending and waits until the device is done with everything.
+    ///
+    /// # Errors
+    /// As for [`flush`](Self::flush).
+    pub fn wait_idle(&self) -> Result<(), MkError> {
+        self.flush()?.wait()?;
+        self.inner.collect(&mut lock(&self.inner.core));
+        Ok(())
+    }
+
+    pub(crate) fn gpu_ref(&self) -> GpuRef {
+        let device: Arc<dyn Device> = self.inner.clone();
+        GpuRef { id: self.inner.id, device: Arc::downgrade(&device) }
+    }
+}
+
+impl<B: MkGpuBackend> std::fmt::Debug for MkGpu<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MkGpu")
+            .field("device", &self.capabilities().device_name)
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,336 @@
+//! From a declared frame to the device: plan, record, submit, and giving everything back when that fails.
+
+use crate::arena::Closures;
+use crate::backend::{MkGpuBackend, MkRecordInput};
+use crate::buffer::BufferInner;
+use crate::device::{Inside, lock};
+use crate::error::{MkFrameError, MkFrameProblem};
+use crate::gpu::{Core, Inner, PooledTransient};
+use crate::inner::OwnBuffer;
+use crate::readback::{Progress, ReadbackKey};
+use crate::staging::HeldChunk;
+use crate::transfer::Pending;
+use crate::{MkBufferDesc, MkError, MkMemoryType};
+use memkit_graph::{BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId};
+use std::sync::{Arc, Weak};
+
+/// How a pass's closure is called.
+pub(crate) type RecordFn<B> =
+    unsafe fn(*mut u8, &mut <B as MkGpuBackend>::Context<'_>) -> Result<(), MkError>;
+
+/// The memory of one open frame, used again by a later one.
+pub(crate) struct Workspace<B: MkGpuBackend> {
+    pub(crate) name: String,
+    pub(crate) number: u64,
+    pub(crate) graph: FrameGraph,
+    pub(crate) closures: Closures<RecordFn<B>>,
+    /// Keeps the buffers the frame names.
+    pub(crate) keep: Vec<Arc<BufferInner>>,
+    pub(crate) chunks: Vec<HeldChunk>,
+    pub(crate) readbacks: Vec<ReadbackKey>,
+    /// What went wrong while declaring.
+    pub(crate) problems: Vec<MkFrameProblem>,
+    planner: Planner,
+    taken: Pending,
+    buffers: Vec<B::Buffer>,
+    host_buffers: Vec<B::Buffer>,
+    backings: Vec<Option<ResourceId>>,
+    usages: Vec<BufferUsage>,
+}
+
+impl<B: MkGpuBackend> Default for Workspace<B> {
+    fn default() -> Self {
+        Workspace {
+            name: String::new(),
+            number: 0,
+            graph: FrameGraph::default(),
+            closures: Closures::default(),
+            keep: Vec::new(),
+            chunks: Vec::new(),
+            readbacks: Vec::new(),
+            problems: Vec::new(),
+            planner: Planner::default(),
+            taken: Pending::default(),
+            buffers: Vec::new(),
+            host_buffers: Vec::new(),
+            backings: Vec::new(),
+            usages: Vec::new(),
+        }
+    }
+}
+
+/// Work that is declared and not submitted. Dropping it gives everything back.
+pub(crate) struct OpenWork<B: MkGpuBackend> {
+    pub(crate) inner: Weak<Inner<B>>,
+    pub(crate) ws: Workspace<B>,
+}
+
+impl<B: MkGpuBackend> OpenWork<B> {
+    pub(crate) fn open(inner: &Arc<Inner<B>>, number: u64) -> Self {
+        let mut ws = lock(&inner.core).workspaces.pop().unwrap_or_default();
+        ws.graph.reset();
+        ws.number = number;
+        OpenWork { inner: Arc::downgrade(inner), ws }
+    }
+}
+
+impl<B: MkGpuBackend> Drop for OpenWork<B> {
+    fn drop(&mut self) {
+        // Closures run their captures' drops, which may call into the library: before any lock is taken.
+        self.ws.closures.clear();
+        let Some(inner) = self.inner.upgrade() else { return };
+        self.ws.keep.clear();
+        self.ws.problems.clear();
+        let mut core = lock(&inner.core);
+        for chunk in self.ws.chunks.drain(..) {
+            core.staging.give_back(&chunk, None);
+        }
+        for key in self.ws.readbacks.drain(..) {
+            core.readbacks.set(key, Progress::Cancelled);
+        }
+        if !self.ws.taken.is_empty() {
+            let taken = std::mem::take(&mut self.ws.taken);
+            core.pending.restore(taken);
+        }
+        core.workspaces.push(std::mem::take(&mut self.ws));
+    }
+}
+
+/// A frame's failure on its way to becoming an error.
+struct Failure {
+    problems: Vec<MkFrameProblem>,
+    pass: Option<Box<str>>,
+    dump: String,
+}
+
+impl Failure {
+    fn into_error(mut self) -> MkError {
+        if self.problems.is_empty() {
+            return MkError::Cancelled;
+        }
+        let first = self.problems.remove(0);
+        MkError::Frame(Box::new(MkFrameError {
+            first,
+            others: self.problems,
+            pass: self.pass,
+            dump: self.dump,
+        }))
+    }
+}
+
+impl<B: MkGpuBackend> Inner<B> {
+    /// Submits pending transfers, if there are any.
+    pub(crate) fn flush_pending(&self) -> Result<(), MkError> {
+        self.check_lost()?;
+        let mut ws = {
+            let mut core = lock(&self.core);
+            if core.pending.is_empty() {
+                return Ok(());
+            }
+            let mut ws = core.workspaces.pop().unwrap_or_default();
+            ws.number = core.next_frame;
+            core.next_frame += 1;
+            ws
+        };
+        ws.graph.reset();
+        ws.name.clear();
+        ws.name.push_str("transfers");
+        let result = self.run(&mut ws, None);
+        let mut core = lock(&self.core);
+        if !ws.taken.is_empty() {
+            let taken = std::mem::take(&mut ws.taken);
+            // Trying the same transfers again would fail again.
+            core.batches.cancel(&taken.batches);
+            drop(core);
+            drop(taken);
+            core = lock(&self.core);
+        }
+        core.workspaces.push(ws);
+        result.map(|_| ())
+    }
+
+    /// Plans, records and submits a workspace. Returns the timeline value that ends it.
+    pub(crate) fn run(
+        &self,
+        ws: &mut Workspace<B>,
+        dump: Option<&mut Option<FrameDump>>,
+    ) -> Result<u64, MkError> {
+        self.check_lost()?;
+        self.plan(ws, dump)?;
+        self.flush_staging(ws)?;
+        let recording = self.record(ws)?;
+        self.finish(ws, recording)
+    }
+
+    /// Takes up pending transfers, finds memory for transients, plans, and looks up the buffers.
+    fn plan(&self, ws: &mut Workspace<B>, dump: Option<&mut Option<FrameDump>>) -> Result<(), MkError> {
+        let mut core = lock(&self.core);
+        let core = &mut *core;
+        self.collect(core);
+        if !ws.problems.is_empty() {
+            let problems = std::mem::take(&mut ws.problems);
+            return Err(self.planning_failed(ws, core, problems).into_error());
+        }
+        if !core.pending.is_empty() {
+            std::mem::swap(&mut ws.taken, &mut core.pending);
+            ws.graph.prologue();
+            for copy in &ws.taken.copies {
+                ws.graph.copy(copy.from, copy.to);
+            }
+        }
+        self.back_transients(ws, core)?;
+        let options = PlanOptions { causes: dump.is_some() };
+        if let Err(error) = ws.planner.plan_with(&ws.graph, &mut core.state, options, &ws.backings) {
+            let problems = std::iter::once(error.first).chain(error.others).map(Into::into).collect();
+            return Err(self.planning_failed(ws, core, problems).into_error());
+        }
+        if let Some(dump) = dump {
+            *dump = Some(FrameDump::new(&ws.name, &ws.graph, ws.planner.schedule(), &core.state));
+        }
+        self.look_up(ws, core)
+    }
+
+    fn planning_failed(&self, ws: &Workspace<B>, core: &Core<B>, problems: Vec<MkFrameProblem>) -> Failure {
+        let problem = problems.first().map_or_else(String::new, ToString::to_string);
+        let dump = FrameDump::partial(&ws.name, &ws.graph, &core.state, &problem).to_text();
+        Failure { problems, pass: None, dump }
+    }
+
+    /// Chooses memory for each transient: a pooled buffer that no other transient of this frame has.
+    fn back_transients(&self, ws: &mut Workspace<B>, core: &mut Core<B>) -> Result<(), MkError> {
+        ws.backings.clear();
+        ws.graph.transient_usages(&mut ws.usages);
+        let number = ws.number;
+        for (&usage, (name, desc)) in ws.usages.iter().zip(ws.graph.transients()) {
+            // Planning says what is wrong with these.
+            let size = usize::try_from(desc.size).unwrap_or(usize::MAX);
+            if size == 0 || usage.is_empty() {
+                ws.backings.push(None);
+                continue;
+            }
+            let fits = |t: &PooledTransient| {
+                t.chosen_by != number
+                    && t.usage.contains(usage)
+                    && t.size >= desc.size
+                    && t.size <= desc.size.saturating_mul(2).max(4096)
+            };
+            let candidates = (0..core.transients.len()).filter(|&i| fits(&core.transients[i]));
+            let best = candidates.min_by_key(|&i| core.transients[i].size);
+            let pooled = match best {
+                Some(i) => &mut core.transients[i],
+                None => {
+                    let own = OwnBuffer {
+                        desc: MkBufferDesc { name, size, usage, memory: MkMemoryType::DeviceLocal },
+                        host_reads: false,
+                    };
+                    let id = self.make_in(core, &own)?;
+                    core.transients.push(PooledTransient { id, size: desc.size, usage, chosen_by: 0 });
+                    let last = core.transients.len() - 1;
+                    &mut core.transients[last]
+                }
+            };
+            pooled.chosen_by = number;
+            ws.backings.push(Some(pooled.id));
+        }
+        Ok(())
+    }
+
+    /// Finds the backend's buffers for the schedule's resources.
+    fn look_up(&self, ws: &mut Workspace<B>, core: &mut Core<B>) -> Result<(), MkError> {
+        ws.buffers.clear();
+        for resource in &ws.planner.schedule().resources {
+            let id = match *resource {
+                Resource::Persistent(id) => Some(id),
+                Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
+            };
+            let slot = id.and_then(|id| core.buffer(id)).ok_or(MkError::GpuDropped)?;
+            if slot.mapped {
+                let name = core.state.buffer(slot.id).map_or("", |d| &d.name);
+                return Err(MkError::InUse { resource: name.into() });
+            }
+            ws.buffers.push(slot.buffer);
+        }
+        ws.host_buffers.clear();
+        ws.host_buffers.extend(core.staging.chunks.iter().map(|c| c.buffer));
+        Ok(())
+    }
+
+    fn flush_staging(&self, ws: &Workspace<B>) -> Result<(), MkError> {
+        for chunk in &ws.chunks {
+            let Some(buffer) = ws.host_buffers.get(chunk.number as usize) else { continue };
+            // SAFETY: staging chunks live as long as the `MkGpu` and are mapped.
+            self.note(unsafe { self.backend.flush(buffer, chunk.written()) })?;
+        }
+        Ok(())
+    }
+
+    /// Records with no lock held: this runs the caller's closures.
+    fn record(&self, ws: &mut Workspace<B>) -> Result<B::Recording, MkError> {
+        let _inside = Inside::enter();
+        let input = MkRecordInput {
+            name: &ws.name,
+            graph: &ws.graph,
+            schedule: ws.planner.schedule(),
+            buffers: &ws.buffers,
+            host_buffers: &ws.host_buffers,
+        };
+        let closures = &mut ws.closures;
+        let mut failed = None;
+        let mut record = |node: u32, cx: &mut B::Context<'_>| {
+            let Some(taken) = closures.take(node) else { return Ok(()) };
+            let (at, call) = taken.into_parts();
+            // SAFETY: `at` is the closure that `call` was stored with, taken out just now, and called once.
+            let result = unsafe { call(at, cx) };
+            if result.is_err() {
+                failed = Some(node);
+            }
+            result
+        };
+        // SAFETY: the buffers live: the frame keeps the handles of those it names, pending transfers keep theirs,
+        // pooled ones are destroyed only through the garbage list, once their last use is done.
+        let result = self.note(unsafe { self.backend.record(input, &mut record) });
+        result.map_err(|error| match failed {
+            Some(node) => self.recording_failed(ws, node, error),
+            None => error,
+        })
+    }
+
+    fn recording_failed(&self, ws: &Workspace<B>, node: u32, error: MkError) -> MkError {
+        let core = lock(&self.core);
+        let dump = FrameDump::new(&ws.name, &ws.graph, ws.planner.schedule(), &core.state).to_text();
+        let pass = ws.graph.node(node as usize).map(|n| ws.graph.name(n).into());
+        Failure { problems: vec![error.into()], pass, dump }.into_error()
+    }
+
+    /// Submits, and moves all state on.
+    fn finish(&self, ws: &mut Workspace<B>, recording: B::Recording) -> Result<u64, MkError> {
+        let mut guard = lock(&self.core);
+        let core = &mut *guard;
+        let catch_up = ws.planner.is_stale(&core.state);
+        // SAFETY: recorded by this backend just now; its buffers get their last use below and are kept until then by
+        // that. The core's lock makes this the only submit at a time.
+        let value = self.note(unsafe { self.backend.submit(recording, catch_up) })?;
+        core.submitted = value;
+        for resource in &ws.planner.schedule().resources {
+            let id = match *resource {
+                Resource::Persistent(id) => Some(id),
+                Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
+            };
+            if let Some(slot) = id.and_then(|id| core.buffer_mut(id)) {
+                slot.last_use = value;
+            }
+        }
+        ws.planner.commit(&mut core.state);
+        for chunk in ws.chunks.drain(..) {
+            core.staging.give_back(&chunk, Some(value));
+        }
+        for key in ws.readbacks.drain(..) {
+            core.readbacks.set(key, Progress::Submitted(value));
+        }
+        core.batches.submitted(&ws.taken.batches, value);
+        drop(guard);
+        ws.taken.clear();
+        ws.keep.clear();
+        Ok(value)
+    }
+}

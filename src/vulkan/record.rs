@@ -1,0 +1,264 @@
+//! Command buffers: pooled recorders, and how a schedule becomes commands.
+
+use super::context::VulkanContext;
+use super::device::Gpu;
+use super::result::refused;
+use super::{VulkanBackend, VulkanBuffer};
+use crate::{MkError, MkRecordInput, MkRecordPass};
+use ash::vk;
+use memkit_graph::{BarrierCall, BufferRef, Command, CopyRegion, Schedule};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A command pool with its one command buffer, and the scratch memory of recording.
+struct Recorder {
+    pool: vk::CommandPool,
+    commands: vk::CommandBuffer,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    name: Vec<u8>,
+    barriers: Vec<vk::MemoryBarrier2<'static>>,
+    regions: Vec<vk::BufferCopy>,
+}
+
+/// Recorders that wait for their next use.
+pub(super) struct Recorders {
+    idle: Mutex<Idle>,
+    gpu: Arc<Gpu>,
+}
+
+#[derive(Default)]
+struct Idle {
+    free: Vec<Recorder>,
+    /// Ascending by the timeline value at which each is free.
+    running: VecDeque<(u64, Recorder)>,
+}
+
+/// A recorded submission of a [`VulkanBackend`]. Dropping it discards it.
+pub struct VulkanRecording {
+    recorder: Option<Recorder>,
+    home: Arc<Recorders>,
+}
+
+impl VulkanRecording {
+    /// The command buffer, ready to be submitted.
+    pub(super) fn commands(&self) -> Option<vk::CommandBuffer> {
+        self.recorder.as_ref().map(|r| r.commands)
+    }
+
+    /// Its submission runs, and is done at `value`.
+    pub(super) fn submitted(mut self, value: u64) {
+        if let Some(recorder) = self.recorder.take() {
+            self.home.lock().running.push_back((value, recorder));
+        }
+    }
+}
+
+impl Drop for VulkanRecording {
+    fn drop(&mut self) {
+        // Unsubmitted, or recording failed or unwound: its commands are reset when it is used again.
+        if let Some(recorder) = self.recorder.take() {
+            self.home.lock().free.push(recorder);
+        }
+    }
+}
+
+impl Recorders {
+    pub(super) fn new(gpu: &Arc<Gpu>) -> Arc<Self> {
+        Arc::new(Recorders { idle: Mutex::default(), gpu: Arc::clone(gpu) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A recorder that nothing uses, with its commands begun. `completed` is asked for only if none is free.
+    fn begin(
+        self: &Arc<Self>,
+        completed: impl FnOnce() -> Result<u64, MkError>,
+    ) -> Result<VulkanRecording, MkError> {
+        let device = &self.gpu.device;
+        let mut idle = self.lock();
+        let mut recorder = idle.free.pop();
+        if recorder.is_none() && !idle.running.is_empty() {
+            let done = completed()?;
+            if idle.running.front().is_some_and(|(value, _)| *value <= done) {
+                recorder = idle.running.pop_front().map(|(_, r)| r);
+            }
+        }
+        drop(idle);
+        let recorder = match recorder {
+            Some(recorder) => recorder,
+            None => self.make()?,
+        };
+        // From here on it goes back when `recording` is dropped.
+        let recording = VulkanRecording { home: Arc::clone(self), recorder: Some(recorder) };
+        let Some(recorder) = &recording.recorder else { return Err(refused("record", "no recorder")) };
+        // SAFETY: the pool is this recording's alone and none of its commands are pending.
+        unsafe { device.reset_command_pool(recorder.pool, vk::CommandPoolResetFlags::empty()) }
+            .map_err(|e| self.gpu.failed("vkResetCommandPool", e))?;
+        let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        // SAFETY: the command buffer was just reset, with its pool.
+        unsafe { device.begin_command_buffer(recorder.commands, &info) }
+            .map_err(|e| self.gpu.failed("vkBeginCommandBuffer", e))?;
+        Ok(recording)
+    }
+
+    fn make(&self) -> Result<Recorder, MkError> {
+        let (pool, commands) = command_pool(&self.gpu)?;
+        self.gpu.debug.name(pool, "memkit recorder");
+        self.gpu.debug.name(commands, "memkit recorder");
+        Ok(Recorder { pool, commands, scratch: Scratch::default() })
+    }
+}
+
+/// A command pool and one primary command buffer of it.
+pub(super) fn command_pool(gpu: &Gpu) -> Result<(vk::CommandPool, vk::CommandBuffer), MkError> {
+    let info = vk::CommandPoolCreateInfo::default()
+        .flags(vk::CommandPoolCreateFlags::TRANSIENT)
+        .queue_family_index(gpu.queue_family);
+    // SAFETY: the device lives and was made with this queue family.
+    let pool = unsafe { gpu.device.create_command_pool(&info, None) }
+        .map_err(|e| gpu.failed("vkCreateCommandPool", e))?;
+    let info = vk::CommandBufferAllocateInfo::default()
+        .command_pool(pool)
+        .level(vk::CommandBufferLevel::PRIMARY)
+        .command_buffer_count(1);
+    // SAFETY: the pool was just made; nobody else uses it.
+    let made = unsafe { gpu.device.allocate_command_buffers(&info) };
+    let result = match made {
+        Ok(buffers) => {
+            buffers.first().copied().ok_or_else(|| refused("vkAllocateCommandBuffers", "it gave none"))
+        }
+        Err(e) => Err(gpu.failed("vkAllocateCommandBuffers", e)),
+    };
+    result.map(|commands| (pool, commands)).inspect_err(|_| {
+        // SAFETY: just made, used by nothing.
+        unsafe { gpu.device.destroy_command_pool(pool, None) };
+    })
+}
+
+impl Drop for Recorders {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let running = idle.running.drain(..).map(|(_, recorder)| recorder);
+        for recorder in idle.free.drain(..).chain(running) {
+            // SAFETY: the backend, which waited for the device when it was dropped, and all recordings are gone:
+            // nothing is pending, and nobody records.
+            unsafe { self.gpu.device.destroy_command_pool(recorder.pool, None) };
+        }
+    }
+}
+
+/// Records the first queue of a schedule.
+///
+/// # Safety
+/// The buffers of `input` live until the recording is discarded or done, and fit its schedule.
+pub(super) unsafe fn record(
+    recorders: &Arc<Recorders>,
+    completed: impl FnOnce() -> Result<u64, MkError>,
+    input: MkRecordInput<'_, VulkanBackend>,
+    pass: &mut MkRecordPass<'_, VulkanBackend>,
+) -> Result<VulkanRecording, MkError> {
+    let gpu = &*recorders.gpu;
+    gpu.check()?;
+    if input.schedule.queues.iter().skip(1).any(|q| !q.commands.is_empty()) {
+        return Err(refused("record", "the schedule uses several queues, this backend has one"));
+    }
+    let mut recording = recorders.begin(completed)?;
+    let Some(recorder) = &mut recording.recorder else { return Err(refused("record", "no recorder")) };
+    let (commands, scratch) = (recorder.commands, &mut recorder.scratch);
+    gpu.debug.begin(commands, &mut scratch.name, input.name);
+    for command in input.schedule.queues.first().map_or(&[][..], |q| &q.commands) {
+        match command {
+            Command::Barrier(i) => {
+                let call = input.schedule.barriers.get(*i as usize).ok_or_else(misfit)?;
+                barrier(gpu, commands, scratch, input.schedule, call);
+            }
+            Command::Copy { from, to, regions } => {
+                let (from, to) = (buffer(&input, *from)?, buffer(&input, *to)?);
+                copy(gpu, commands, scratch, from.raw(), to.raw(), input.schedule.regions_of(regions));
+            }
+            Command::Fill { to, offset, size, value } => {
+                let to = buffer(&input, *to)?;
+                // SAFETY: commands are recorded; the buffer lives and holds the range, the caller says.
+                unsafe { gpu.device.cmd_fill_buffer(commands, to.raw(), *offset, *size, *value) };
+            }
+            Command::Pass(node) => {
+                let declared = input.pass(*node);
+                gpu.debug.begin(commands, &mut scratch.name, declared.name());
+                pass(*node, &mut VulkanContext::new(gpu, commands, declared))?;
+                gpu.debug.end(commands);
+            }
+        }
+    }
+    gpu.debug.end(commands);
+    // SAFETY: begun by `Recorders::begin`, and used by nobody else.
+    unsafe { gpu.device.end_command_buffer(commands) }.map_err(|e| gpu.failed("vkEndCommandBuffer", e))?;
+    Ok(recording)
+}
+
+fn buffer(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<VulkanBuffer, MkError> {
+    input.buffer(at).ok_or_else(misfit)
+}
+
+fn misfit() -> MkError {
+    refused("record", "the schedule names something that was not given with it")
+}
+
+fn barrier(
+    gpu: &Gpu,
+    commands: vk::CommandBuffer,
+    scratch: &mut Scratch,
+    schedule: &Schedule,
+    call: &BarrierCall,
+) {
+    scratch.barriers.clear();
+    // The planner's bits are Vulkan's.
+    scratch.barriers.extend(schedule.entries_of(call).iter().map(|entry| {
+        vk::MemoryBarrier2::default()
+            .src_stage_mask(vk::PipelineStageFlags2::from_raw(entry.src_stages.bits()))
+            .src_access_mask(vk::AccessFlags2::from_raw(entry.src_access.bits()))
+            .dst_stage_mask(vk::PipelineStageFlags2::from_raw(entry.dst_stages.bits()))
+            .dst_access_mask(vk::AccessFlags2::from_raw(entry.dst_access.bits()))
+    }));
+    if scratch.barriers.is_empty() {
+        return;
+    }
+    let info = vk::DependencyInfo::default().memory_barriers(&scratch.barriers);
+    // SAFETY: commands are recorded; stages and accesses fit each other and the queue, the planner sees to it.
+    unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
+}
+
+fn copy(
+    gpu: &Gpu,
+    commands: vk::CommandBuffer,
+    scratch: &mut Scratch,
+    from: vk::Buffer,
+    to: vk::Buffer,
+    regions: &[CopyRegion],
+) {
+    if regions.is_empty() {
+        return;
+    }
+    scratch.regions.clear();
+    scratch.regions.extend(regions.iter().map(|r| vk::BufferCopy {
+        src_offset: r.src,
+        dst_offset: r.dst,
+        size: r.size,
+    }));
+    // SAFETY: commands are recorded; both buffers live and hold their regions, the caller of `record` says.
+    unsafe { gpu.device.cmd_copy_buffer(commands, from, to, &scratch.regions) };
+}
+
+#[cfg(test)]
+impl Recorders {
+    /// How many are free, and how many run or wait to be found done.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let idle = self.lock();
+        (idle.free.len(), idle.running.len())
+    }
+}

@@ -1,0 +1,140 @@
+//! The SPIR-V in the tree belongs to the WGSL beside it; and the passes as kernels give what the reference gives.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+#[path = "../examples/frame_loop/inputs.rs"]
+mod inputs;
+#[path = "../examples/frame_loop/kernels.rs"]
+mod kernels;
+#[path = "../examples/frame_loop/reference.rs"]
+mod reference;
+
+const SHADERS: [&str; 3] = ["cull", "transform", "particles"];
+
+fn shader(name: &str, extension: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/frame_loop/shaders");
+    folder.join(name).with_extension(extension)
+}
+
+/// SPIR-V 1.3 of a compute shader whose entry point is `main`, as bytes; with names, without bounds checks.
+fn compile(name: &str) -> Vec<u8> {
+    use naga::back::spv;
+    let source = std::fs::read_to_string(shader(name, "wgsl")).unwrap();
+    let module =
+        naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+    let mut validator =
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+    // What depends on the build profile or on other users of naga is stated, so that the bytes do not depend on it.
+    let options = spv::Options {
+        lang_version: (1, 3),
+        flags: spv::WriterFlags::DEBUG,
+        bounds_check_policies: naga::proc::BoundsCheckPolicies::default(),
+        force_loop_bounding: false,
+        emit_int_div_checks: false,
+        ..spv::Options::default()
+    };
+    let pipeline =
+        spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".to_owned() };
+    let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).unwrap();
+    words.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn the_spirv_in_the_tree_belongs_to_the_present_source() {
+    for name in SHADERS {
+        let (wanted, path) = (compile(name), shader(name, "spv"));
+        if std::env::var_os("UPDATE_SHADERS").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        let found = std::fs::read(&path).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "{} is not what {name}.wgsl compiles to; run `UPDATE_SHADERS=1 cargo test --test shaders` to regenerate it",
+            path.display()
+        );
+    }
+}
+
+/// The positions of the mesh in the tree.
+fn rock() -> Vec<[i32; 3]> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/assets/rock.obj");
+    let text = std::fs::read_to_string(path).unwrap();
+    let positions = text.lines().filter_map(|l| l.strip_prefix("v "));
+    positions
+        .map(|l| {
+            let mut axes = l.split_whitespace().map(|x| inputs::quantise(x.parse().unwrap()));
+            [axes.next().unwrap(), axes.next().unwrap(), axes.next().unwrap()]
+        })
+        .collect()
+}
+
+#[test]
+fn kernels_and_reference_agree_on_every_frame() {
+    let rock = rock();
+    assert_eq!(rock.len(), 162);
+    let mut counts = Vec::new();
+    for frame in (0..40).chain([255, 256, 1000, 65_535, u32::MAX]) {
+        let instances = inputs::instances(frame);
+        let (wanted_args, wanted_visible) = reference::cull(&inputs::camera(frame), 960, &instances);
+
+        let mut visible = vec![7; inputs::INSTANCES];
+        let mut args = [7; inputs::ARGS];
+        let words = instances.as_flattened();
+        kernels::cull(&inputs::camera_block(frame, 960), words, &mut visible, &mut args);
+        assert_eq!(args, wanted_args, "frame {frame}");
+        let (seen, rest) = visible.split_at(args[4] as usize);
+        assert_eq!(seen.iter().copied().collect::<std::collections::BTreeSet<u32>>(), wanted_visible);
+        assert_eq!(seen.len(), wanted_visible.len(), "none twice");
+        assert!(rest.iter().all(|&i| i == u32::MAX));
+
+        let mut checksum = [0; 4];
+        kernels::transform(args[0], rock.as_flattened(), words, &visible, &mut checksum);
+        let wanted = reference::checksum(&rock, &instances, &wanted_visible);
+        assert_eq!(checksum, wanted, "frame {frame}");
+        assert_eq!(checksum[2] as usize, rock.len() * wanted_visible.len());
+
+        visible[..wanted_visible.len()].reverse();
+        let mut backwards = [0; 4];
+        kernels::transform(args[0], rock.as_flattened(), words, &visible, &mut backwards);
+        assert_eq!(backwards, checksum, "the order of the visible list does not count");
+        counts.push(wanted_visible.len());
+    }
+    assert!(counts.iter().all(|n| (50..500).contains(n)), "a few hundred are visible: {counts:?}");
+    let changes = counts.windows(2).filter(|w| w[0] != w[1]).count();
+    assert!(changes > counts.len() / 2, "the number varies: {counts:?}");
+}
+
+#[test]
+fn particles_step_alike_and_some_are_born_again() {
+    let mut wanted = inputs::particles();
+    let mut words: Vec<u32> = wanted.as_flattened().to_vec();
+    assert_eq!(wanted.len(), inputs::PARTICLES);
+    let mut born = 0;
+    for step in 0..200 {
+        reference::particles_step(&mut wanted);
+        kernels::particles(&mut words);
+        assert_eq!(words, wanted.as_flattened(), "step {step}");
+        born += wanted.iter().filter(|p| p[3] == 0).count();
+    }
+    assert!(born > inputs::PARTICLES, "{born}");
+}
+
+#[test]
+fn one_changed_word_of_the_mesh_changes_the_checksum() {
+    let mut rock = rock();
+    let instances = inputs::instances(3);
+    let (_, visible) = reference::cull(&inputs::camera(3), 960, &instances);
+    let before = reference::checksum(&rock, &instances, &visible);
+    rock[100][1] ^= 1 << 8;
+    let after = reference::checksum(&rock, &instances, &visible);
+    assert!(before[0] != after[0] && before[1] != after[1] && before[3] != after[3]);
+}
+
+#[test]
+fn quantising_is_defined_for_every_number() {
+    let q = inputs::quantise;
+    assert_eq!([q(0.0), q(1.0), q(-0.5)], [0, 65_536, -32_768]);
+    assert_eq!([q(f32::NAN), q(f32::INFINITY), q(-1e30)], [0, 1 << 30, -(1 << 30)]);
+}
