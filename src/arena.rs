@@ -3,20 +3,41 @@
 //! `Box<dyn FnOnce>` would cost an allocation a pass. Here the closure's bytes are moved into a block that is kept
 //! from frame to frame; what is stored beside it is where it is, how to call it and how to drop it.
 
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::ptr::NonNull;
 
-/// The unit blocks are made of; its alignment covers every ordinary closure.
-#[repr(align(16))]
-#[derive(Clone, Copy)]
-struct Unit(#[expect(dead_code, reason = "only its size and alignment matter")] MaybeUninit<[u8; 16]>);
+/// Bytes of an ordinary block, and the alignment of every block.
+const BLOCK: usize = 16 << 10;
+const ALIGNMENT: usize = 16;
 
-const BLOCK_UNITS: usize = 1024;
+/// One piece of raw memory. Reached by pointers alone, so that making room for one value never disturbs another.
+struct Block {
+    at: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Block {
+    fn new(size: usize) -> Self {
+        // A size beyond what a layout can say could not be allocated either; it would be the size of a value.
+        let layout = Layout::from_size_align(size, ALIGNMENT).unwrap_or(Layout::new::<u128>());
+        // SAFETY: the size is not zero.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        Block { at, layout }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, freed once.
+        unsafe { dealloc(self.at.as_ptr(), self.layout) };
+    }
+}
 
 /// Raw memory for values of any type. Values are never moved once stored.
 #[derive(Default)]
 struct Bump {
-    blocks: Vec<Box<[Unit]>>,
+    blocks: Vec<Block>,
     block: usize,
     used: usize,
 }
@@ -24,34 +45,31 @@ struct Bump {
 impl Bump {
     /// Moves `value` in and returns where it is: aligned, and valid until [`Bump::reset`].
     fn store<T>(&mut self, value: T) -> *mut u8 {
-        assert_aligned::<T>();
-        let units = size_of::<T>().div_ceil(size_of::<Unit>());
-        while self.blocks.get(self.block).is_some_and(|b| b.len() - self.used < units) {
+        loop {
+            let Some(block) = self.blocks.get(self.block) else {
+                // Room for the padding too, whatever the alignment.
+                self.blocks.push(Block::new(BLOCK.max(size_of::<T>() + align_of::<T>())));
+                continue;
+            };
+            let free = block.at.as_ptr().addr() + self.used;
+            let start = self.used + (free.next_multiple_of(align_of::<T>()) - free);
+            if start.checked_add(size_of::<T>()).is_some_and(|end| end <= block.layout.size()) {
+                // SAFETY: `start` is within the block, or one past it for a value of no size.
+                let at = unsafe { block.at.as_ptr().add(start) };
+                // SAFETY: aligned, and the bytes up to `start + size_of::<T>()` are within the block and unused.
+                unsafe { at.cast::<T>().write(value) };
+                self.used = start + size_of::<T>();
+                return at;
+            }
             self.block += 1;
             self.used = 0;
         }
-        if self.block == self.blocks.len() {
-            let len = units.max(BLOCK_UNITS);
-            self.blocks.push(vec![Unit(MaybeUninit::uninit()); len].into_boxed_slice());
-        }
-        let block = &mut self.blocks[self.block];
-        let at = block[self.used..].as_mut_ptr().cast::<T>();
-        // SAFETY: `at` points to at least `units` unused units of a live block, which hold a `T`; a unit's alignment
-        // is at least that of `T` (checked above).
-        unsafe { at.write(value) };
-        self.used += units;
-        at.cast()
     }
 
     fn reset(&mut self) {
         self.block = 0;
         self.used = 0;
     }
-}
-
-/// Refuses, when compiling, types with a larger alignment than a unit.
-fn assert_aligned<T>() {
-    const { assert!(align_of::<T>() <= align_of::<Unit>(), "a closure captures a value aligned to more than 16 bytes") };
 }
 
 /// How to call and how to drop a stored closure. `C` is the type of a function pointer whose first argument is where
@@ -97,7 +115,8 @@ impl<C: Copy> Closures<C> {
         let i = self.stored.binary_search_by_key(&key, |s| s.key).ok()?;
         let stored = &mut self.stored[i];
         let at = std::mem::replace(&mut stored.at, std::ptr::null_mut());
-        (!at.is_null()).then_some(Taken { at, call: stored.call, drop: stored.drop, _arena: PhantomData })
+        // Not `then_some`: that would make a `Taken` of nothing, and drop it.
+        (!at.is_null()).then(|| Taken { at, call: stored.call, drop: stored.drop, _arena: PhantomData })
     }
 
     /// Number of closures pushed since the last clear.
@@ -215,6 +234,36 @@ mod tests {
             closures.clear();
             assert_eq!(Arc::strong_count(&counted), 1, "round {round}: nothing leaks, nothing is dropped twice");
         }
+    }
+
+    #[test]
+    fn a_closure_with_a_large_alignment_is_aligned() {
+        #[repr(align(128))]
+        struct Wide(u64);
+        let mut closures = Closures::<Call>::default();
+        for key in 0..300 {
+            let (small, wide) = (key as u8, Wide(u64::from(key)));
+            if key % 2 == 0 {
+                push(&mut closures, key, move |out| out.push(u64::from(small)));
+            } else {
+                push(&mut closures, key, move |out| {
+                    assert!((&raw const wide).addr().is_multiple_of(128));
+                    out.push(wide.0);
+                });
+            }
+        }
+        let mut out = Vec::new();
+        assert!((0..300).all(|key| run(&mut closures, key, &mut out)));
+        assert_eq!(out[299], 299);
+    }
+
+    #[test]
+    fn a_closure_of_no_size_runs() {
+        let mut closures = Closures::<Call>::default();
+        push(&mut closures, 0, |out| out.push(3));
+        let mut out = Vec::new();
+        assert!(run(&mut closures, 0, &mut out));
+        assert_eq!(out, [3]);
     }
 
     #[test]

@@ -255,4 +255,11 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// # Errors
     /// [`MkError::DeviceLost`] or [`MkError::Backend`].
     fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError>;
+
+    /// Called before the backend is dropped, after the last submit: returns once everything up to `submitted` is done,
+    /// or the device is lost. Nothing may hold the queue up any more.
+    fn shut_down(&self, submitted: u64) {
+        // An error means that the device is lost: it is done with everything then.
+        let _ = self.wait(submitted, Duration::MAX);
+    }
 }

@@ -24,9 +24,7 @@ pub(crate) struct BufferInner {
 
 impl Drop for BufferInner {
     fn drop(&mut self) {
-        if let Some(device) = self.gpu.upgrade() {
-            device.drop_buffer(self.id);
-        }
+        self.gpu.drop_buffer(self.id);
     }
 }
 
@@ -248,16 +246,17 @@ impl MkSlice<'_> {
     }
 
     fn narrowed(mut self, range: impl RangeBounds<usize>) -> Self {
-        // A bound that overflows is out of bounds of every buffer, and reported as that.
+        // A bound that overflows is out of bounds of every buffer, and reported as that: only a missing one is `WHOLE`.
         let after = |n: usize| (n as u64).saturating_add(1);
+        let last = ResourceSlice::WHOLE - 1;
         self.start = match range.start_bound() {
             Bound::Included(&n) => n as u64,
             Bound::Excluded(&n) => after(n),
             Bound::Unbounded => 0,
         };
         self.end = match range.end_bound() {
-            Bound::Included(&n) => after(n),
-            Bound::Excluded(&n) => n as u64,
+            Bound::Included(&n) => after(n).min(last),
+            Bound::Excluded(&n) => (n as u64).min(last),
             Bound::Unbounded => ResourceSlice::WHOLE,
         };
         self

@@ -10,13 +10,13 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// What handles and tickets ask of their `MkGpu`.
 pub(crate) trait Device: Send + Sync {
     fn create_buffer(&self, desc: &MkBufferDesc<'_>, gpu: GpuRef, at: &Location<'_>) -> Result<MkBuffer, MkError>;
-    fn drop_buffer(&self, id: ResourceId);
     /// Whether no submitted or pending work uses the buffer.
     fn is_idle(&self, id: ResourceId) -> Result<bool, MkError>;
     /// Keeps the device from the buffer and returns where it is mapped.
@@ -31,14 +31,34 @@ pub(crate) trait Device: Send + Sync {
     /// The timeline value that ends a readback's frame.
     fn readback_value(&self, key: ReadbackKey) -> Result<u64, MkError>;
     fn with_readback(&self, key: ReadbackKey, f: &mut dyn FnMut(&[u8])) -> Result<(), MkError>;
-    fn drop_readback(&self, key: ReadbackKey);
+}
+
+/// What handles and tickets hold of their `MkGpu`; they share one.
+pub(crate) struct GpuLink {
+    pub(crate) id: u32,
+    pub(crate) device: Weak<dyn Device>,
+    /// Set when the `MkGpu` is dropped: from then on nothing is submitted, and every call answers `GpuDropped`.
+    pub(crate) closed: AtomicBool,
+    /// What handles dropped; taken up by the next call that has the core. Dropping a handle takes this lock alone, so
+    /// that it can be done anywhere, on the device's own threads too.
+    pub(crate) dropped: Mutex<Dropped>,
+}
+
+#[derive(Default)]
+pub(crate) struct Dropped {
+    pub(crate) buffers: Vec<ResourceId>,
+    pub(crate) readbacks: Vec<ReadbackKey>,
 }
 
 /// A weak reference to an `MkGpu`, and its number.
 #[derive(Clone)]
-pub(crate) struct GpuRef {
-    pub(crate) id: u32,
-    pub(crate) device: Weak<dyn Device>,
+pub(crate) struct GpuRef(pub(crate) Arc<GpuLink>);
+
+impl std::ops::Deref for GpuRef {
+    type Target = GpuLink;
+    fn deref(&self) -> &GpuLink {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for GpuRef {
@@ -48,12 +68,24 @@ impl std::fmt::Debug for GpuRef {
 }
 
 impl GpuRef {
-    pub(crate) fn upgrade(&self) -> Option<Arc<dyn Device>> {
-        self.device.upgrade()
+    pub(crate) fn get(&self) -> Result<Arc<dyn Device>, MkError> {
+        self.device.upgrade().filter(|_| !self.is_closed()).ok_or(MkError::GpuDropped)
     }
 
-    pub(crate) fn get(&self) -> Result<Arc<dyn Device>, MkError> {
-        self.upgrade().ok_or(MkError::GpuDropped)
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn drop_buffer(&self, id: ResourceId) {
+        if !self.is_closed() {
+            lock(&self.dropped).buffers.push(id);
+        }
+    }
+
+    pub(crate) fn drop_readback(&self, key: ReadbackKey) {
+        if !self.is_closed() {
+            lock(&self.dropped).readbacks.push(key);
+        }
     }
 
     /// Waits until what `value` names is reached, or `timeout` has passed; `Duration::MAX` waits forever. What is being

@@ -2,22 +2,14 @@
 
 use crate::arena::Closures;
 use crate::backend::MkGpuBackend;
-use crate::buffer::{BufferInner, MkSlice, MkTransient, Target, check_range};
-use crate::device::{Inside, lock};
+use crate::buffer::{BufferInner, MkSlice, MkTransient, Target};
+use crate::device::lock;
 use crate::error::MkFrameProblem;
 use crate::gpu::{Inner, MkGpu};
-use crate::inner::OwnBuffer;
-use crate::mapped::MappedAt;
-use crate::readback::{Block, CHUNK_SIZE, MkReadback};
-use crate::staging::Room;
 use crate::submit::{OpenWork, RecordFn};
-use crate::{MkBufferDesc, MkError, MkFence, MkMemoryType};
-use bytemuck::{AnyBitPattern, NoUninit};
-use memkit_graph::{
-    Access, BufferUsage, FrameDump, HostSlice, PassBuilder, PassId, Queue, Resource, ResourceSlice,
-};
+use crate::{MkError, MkFence};
+use memkit_graph::{Access, FrameDump, PassBuilder, PassId, Queue, ResourceSlice};
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -27,9 +19,17 @@ use std::sync::atomic::Ordering;
 /// field of an engine. Dropping it unsubmitted gives everything back at once: staging, readbacks, closures.
 #[must_use = "a frame does nothing until `submit`"]
 pub struct MkFrame<'f, B: MkGpuBackend> {
-    work: OpenWork<B>,
-    gpu: crate::device::GpuRef,
+    pub(crate) work: OpenWork<B>,
+    pub(crate) gpu: crate::device::GpuRef,
     _closures: PhantomData<fn(&'f ()) -> &'f ()>,
+}
+
+/// Written out although `work` would do the same: with a `Drop` of the frame's own the compiler knows that dropping it
+/// runs drops of what closures captured, so that what they borrow must live longer than the frame.
+impl<B: MkGpuBackend> Drop for MkFrame<'_, B> {
+    fn drop(&mut self) {
+        self.work.ws.closures.clear();
+    }
 }
 
 impl<B: MkGpuBackend> std::fmt::Debug for MkFrame<'_, B> {
@@ -92,67 +92,6 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
         MkTransient { id: self.work.ws.graph.transient(name, size as u64), gpu: self.gpu.id }
     }
 
-    /// Uploads elements to `offset` bytes from the start of a buffer. They are written once, straight into mapped
-    /// staging memory; the copy happens in the frame, after what was declared before and before what is declared
-    /// after.
-    ///
-    /// # Errors
-    /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
-    /// [`MkError::DeviceLost`]. The frame goes on without the upload.
-    pub fn upload<'a, T: NoUninit>(
-        &mut self,
-        to: impl Into<MkSlice<'a>>,
-        offset: usize,
-        data: &[T],
-    ) -> Result<(), MkError> {
-        let inner = self.inner()?;
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let to = self.destination(&to.into(), offset as u64, bytes.len() as u64)?;
-        let alignment = align_of::<T>().min(16) as u64;
-        let declared = self.work.ws.graph.len();
-        let mut done = 0;
-        while done < bytes.len() {
-            let left = &bytes[done..];
-            let n = self.stage_some(left, alignment, ResourceSlice { start: to.start + done as u64, ..to });
-            done += n;
-            if n == 0
-                && let Err(error) = self.more_staging(&inner, 0, left.len() as u64)
-            {
-                // Parts that were declared already stay out of the frame.
-                self.work.ws.graph.truncate(declared);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Uploads to the bytes `range` of a buffer, written in place by `f`: the memory may hold anything before.
-    ///
-    /// # Errors
-    /// As for [`upload`](Self::upload).
-    pub fn upload_with<'a>(
-        &mut self,
-        to: impl Into<MkSlice<'a>>,
-        range: Range<usize>,
-        f: impl FnOnce(&mut [u8]),
-    ) -> Result<(), MkError> {
-        let inner = self.inner()?;
-        let size = range.end.saturating_sub(range.start);
-        let to = self.destination(&to.into(), range.start as u64, size as u64)?;
-        if !self.work.ws.chunks.last().is_some_and(|c| c.fits(size as u64, 16)) {
-            self.more_staging(&inner, size as u64, size as u64)?;
-        }
-        let Some(chunk) = self.work.ws.chunks.last_mut() else { return Err(MkError::GpuDropped) };
-        let buffer = chunk.number;
-        let (offset, bytes) = chunk.take(size, 16);
-        {
-            let _inside = Inside::enter();
-            f(bytes);
-        }
-        self.work.ws.graph.upload(HostSlice { buffer, offset }, to);
-        Ok(())
-    }
-
     /// Declares a copy between two ranges of equal length.
     pub fn copy<'a, 'b>(&mut self, from: impl Into<MkSlice<'a>>, to: impl Into<MkSlice<'b>>) -> PassId {
         let (from, to) = (self.declare(&from.into()), self.declare(&to.into()));
@@ -163,35 +102,6 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     pub fn fill<'a>(&mut self, to: impl Into<MkSlice<'a>>, value: u32) -> PassId {
         let to = self.declare(&to.into());
         self.work.ws.graph.fill(to, value)
-    }
-
-    /// Declares a copy of elements to the host: `elements` counts from the start of the slice. The ticket is good
-    /// after `submit`, on any thread.
-    ///
-    /// # Errors
-    /// [`MkError::OutOfBounds`], [`MkError::ZeroSize`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
-    /// [`MkError::DeviceLost`].
-    pub fn readback<'a, T: AnyBitPattern>(
-        &mut self,
-        from: impl Into<MkSlice<'a>>,
-        elements: Range<usize>,
-    ) -> Result<MkReadback<T>, MkError> {
-        let inner = self.inner()?;
-        let from = from.into();
-        let len = elements.end.saturating_sub(elements.start);
-        let bytes = |n: usize| (n as u64).saturating_mul(size_of::<T>() as u64);
-        if bytes(len) == 0 {
-            return Err(MkError::ZeroSize { resource: format!("readback of {}", from.describe()).into() });
-        }
-        let from = self.destination(&from, bytes(elements.start), bytes(len))?;
-        let mut core = lock(&inner.core);
-        let (block, chunk) = inner.readback_block(&mut core, bytes(len))?;
-        let key = core.readbacks.open(block);
-        drop(core);
-        self.work.ws.readbacks.push(key);
-        let to = ResourceSlice::new(chunk, block.offset..block.offset + block.size);
-        self.work.ws.graph.readback(from, to);
-        Ok(MkReadback { gpu: self.gpu.clone(), key, len, _element: PhantomData })
     }
 
     /// Orders two passes: all that `first` did is done and visible before `then` begins, between the stages and
@@ -233,132 +143,17 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
         Ok(MkFence { gpu: self.gpu.clone(), value })
     }
 
-    fn inner(&self) -> Result<Arc<Inner<B>>, MkError> {
+    pub(crate) fn inner(&self) -> Result<Arc<Inner<B>>, MkError> {
         let inner = self.work.inner.upgrade().ok_or(MkError::GpuDropped)?;
         inner.check_lost()?;
         Ok(inner)
     }
 
-    fn declare(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
+    pub(crate) fn declare(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
         let ws = &mut self.work.ws;
         Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems }.slice(slice)
     }
 
-    /// The `len` bytes at `offset` from the start of a slice, if its buffer is known to have them.
-    fn destination(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
-        if slice.gpu() != self.gpu.id {
-            return Err(MkError::ForeignHandle { resource: slice.describe().into() });
-        }
-        let whole = slice.declared();
-        let start = whole.start.saturating_add(offset);
-        let end = start.saturating_add(len);
-        if let Target::Buffer(buffer) = slice.target {
-            check_range(buffer, start, len)?;
-        }
-        if whole.end != ResourceSlice::WHOLE && end > whole.end {
-            let resource = slice.describe().into();
-            return Err(MkError::OutOfBounds { resource, start, end, size: whole.end });
-        }
-        if len == 0 {
-            return Err(MkError::ZeroSize { resource: format!("range of {}", slice.describe()).into() });
-        }
-        self.declare(slice);
-        Ok(ResourceSlice { resource: whole.resource, start, end })
-    }
-
-    /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
-    fn stage_some(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
-        let ws = &mut self.work.ws;
-        let Some(chunk) = ws.chunks.last_mut() else { return 0 };
-        let buffer = chunk.number;
-        let (offset, room) = chunk.take(bytes.len(), alignment);
-        let n = room.len();
-        if n > 0 {
-            room.copy_from_slice(&bytes[..n]);
-            ws.graph.upload(HostSlice { buffer, offset }, ResourceSlice { end: to.start + n as u64, ..to });
-        }
-        n
-    }
-
-    /// Gets another chunk: `contiguous` bytes in one piece, or whatever there is.
-    fn more_staging(&mut self, inner: &Inner<B>, contiguous: u64, asked: u64) -> Result<(), MkError> {
-        loop {
-            let mut core = lock(&inner.core);
-            inner.is_done(&mut core, u64::MAX)?;
-            let completed = core.completed;
-            match core.staging.room(contiguous, completed) {
-                Room::Chunk(chunk) => {
-                    self.work.ws.chunks.push(chunk);
-                    return Ok(());
-                }
-                Room::Make(size) => {
-                    let chunk = inner.make_chunk(&mut core, size)?;
-                    self.work.ws.chunks.push(chunk);
-                    return Ok(());
-                }
-                Room::Wait(value) => {
-                    drop(core);
-                    inner.wait_value(value)?;
-                }
-                Room::Full { limit } => {
-                    let held = self.work.ws.chunks.iter().map(|c| c.held_bytes()).sum();
-                    return Err(MkError::StagingLimit { asked, limit, held_by_this_frame: held });
-                }
-            }
-        }
-    }
-}
-
-impl<B: MkGpuBackend> Inner<B> {
-    fn make_chunk(
-        &self,
-        core: &mut crate::gpu::Core<B>,
-        size: u64,
-    ) -> Result<crate::staging::HeldChunk, MkError> {
-        let desc = crate::MkBackendBufferDesc {
-            name: "staging chunk",
-            size,
-            usage: BufferUsage::TRANSFER_SRC,
-            memory: MkMemoryType::HostVisible,
-        };
-        self.check_size(desc.name, usize::try_from(size).unwrap_or(usize::MAX))?;
-        let buffer = self.note(self.backend.create_buffer(&desc))?;
-        match self.backend.mapped(&buffer) {
-            Some(at) => Ok(core.staging.add(buffer, MappedAt::new(at), size)),
-            None => {
-                // SAFETY: made just now, used by nobody.
-                unsafe { self.backend.destroy_buffer(buffer) };
-                Err(MkError::NotMappable { resource: desc.name.into() })
-            }
-        }
-    }
-
-    /// Finds room for a readback, making a chunk if there is none.
-    fn readback_block(&self, core: &mut crate::gpu::Core<B>, size: u64) -> Result<(Block, Resource), MkError> {
-        self.collect(core);
-        // Whole atoms, so that no two readbacks share one; 16 bytes for the alignment of any element.
-        let atom = self.backend.capabilities().non_coherent_atom_size.max(16);
-        let block = match core.readbacks.place(size, atom) {
-            Some(block) => block,
-            None => {
-                let bytes = CHUNK_SIZE.max(size.next_multiple_of(atom));
-                let own = OwnBuffer {
-                    desc: MkBufferDesc {
-                        name: "readback chunk",
-                        size: usize::try_from(bytes).unwrap_or(usize::MAX),
-                        usage: BufferUsage::TRANSFER_DST,
-                        memory: MkMemoryType::HostCached,
-                    },
-                    host_reads: true,
-                };
-                let resource = self.make_in(core, &own)?;
-                core.readbacks.add_chunk(resource, bytes);
-                core.readbacks.place(size, atom).ok_or(MkError::Cancelled)?
-            }
-        };
-        let resource = core.readbacks.chunks[block.chunk as usize].resource;
-        Ok((block, resource.into()))
-    }
 }
 
 /// What declaring a use needs of the frame.

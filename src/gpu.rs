@@ -2,8 +2,8 @@
 
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBuffer, MkDeviceBuffer, MkStagingBuffer};
-use crate::device::{Device, Ended, GpuRef, lock};
-use crate::readback::{ReadbackKey, Readbacks};
+use crate::device::{Dropped, Ended, GpuLink, GpuRef, lock};
+use crate::readback::Readbacks;
 use crate::staging::Staging;
 use crate::submit::Workspace;
 use crate::transfer::{BatchLog, Pending};
@@ -13,7 +13,7 @@ use memkit_graph::{BufferUsage, GraphState, ResourceId};
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// How an [`MkGpu`] works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,22 +62,14 @@ pub struct MkGpu<B: MkGpuBackend> {
 
 /// What outlives the `MkGpu` value while a call on another thread, or a guard, still uses it.
 pub(crate) struct Inner<B: MkGpuBackend> {
-    pub(crate) id: u32,
+    pub(crate) link: GpuRef,
     pub(crate) config: MkGpuConfig,
     pub(crate) core: Mutex<Core<B>>,
-    /// What handles dropped; taken up by the next call that has the core.
-    pub(crate) dropped: Mutex<Dropped>,
     pub(crate) lost: AtomicBool,
     pub(crate) next_name: AtomicU64,
     pub(crate) backend: B,
     // Last: says that all before it is gone.
     _ended: SignalEnd,
-}
-
-#[derive(Default)]
-pub(crate) struct Dropped {
-    pub(crate) buffers: Vec<ResourceId>,
-    pub(crate) readbacks: Vec<ReadbackKey>,
 }
 
 struct WaitForEnd(Arc<Ended>);
@@ -115,6 +107,7 @@ pub(crate) struct Core<B: MkGpuBackend> {
     pub(crate) submitted: u64,
     pub(crate) completed: u64,
     pub(crate) next_frame: u64,
+    pub(crate) stats: crate::stats::MkFrameStats,
 }
 
 /// A live buffer.
@@ -125,6 +118,8 @@ pub(crate) struct BufferSlot<B: MkGpuBackend> {
     pub(crate) last_use: u64,
     /// A map guard keeps the device from it.
     pub(crate) mapped: bool,
+    /// Planned frames that are not submitted yet and use it: it may be neither destroyed nor mapped.
+    pub(crate) pins: u32,
 }
 
 /// Memory that transients of one frame after the other live in.
@@ -134,6 +129,8 @@ pub(crate) struct PooledTransient {
     pub(crate) usage: BufferUsage,
     /// The frame that chose it last.
     pub(crate) chosen_by: u64,
+    /// The newest frame at that time.
+    pub(crate) chosen_at: u64,
 }
 
 impl<B: MkGpuBackend> Core<B> {
@@ -161,12 +158,13 @@ impl<B: MkGpuBackend> MkGpu<B> {
     /// With a configuration. Nothing is allocated on the device until it is used.
     pub fn with_config(backend: B, config: MkGpuConfig) -> Self {
         let ended = Arc::new(Ended::default());
+        let largest = backend.capabilities().max_buffer_size;
         let core = Core {
             state: GraphState::with_max_ranges(config.max_ranges),
             buffers: Vec::new(),
             pending: Pending::default(),
             batches: BatchLog::default(),
-            staging: Staging::new(config.staging_chunk as u64, config.staging_limit as u64),
+            staging: Staging::new(config.staging_chunk as u64, config.staging_limit as u64, largest),
             readbacks: Readbacks::default(),
             transients: Vec::new(),
             workspaces: Vec::new(),
@@ -175,18 +173,23 @@ impl<B: MkGpuBackend> MkGpu<B> {
             submitted: 0,
             completed: 0,
             next_frame: 1,
+            stats: Default::default(),
         };
-        let inner = Inner {
-            id: NEXT_GPU.fetch_add(1, Ordering::Relaxed),
+        let inner = Arc::new_cyclic(|weak: &Weak<Inner<B>>| Inner {
+            link: GpuRef(Arc::new(GpuLink {
+                id: NEXT_GPU.fetch_add(1, Ordering::Relaxed),
+                device: weak.clone(),
+                closed: AtomicBool::new(false),
+                dropped: Mutex::new(Dropped::default()),
+            })),
             config,
             core: Mutex::new(core),
-            dropped: Mutex::new(Dropped::default()),
             lost: AtomicBool::new(false),
             next_name: AtomicU64::new(1),
             backend,
             _ended: SignalEnd(ended.clone()),
-        };
-        MkGpu { inner: Arc::new(inner), _wait: WaitForEnd(ended) }
+        });
+        MkGpu { inner, _wait: WaitForEnd(ended) }
     }
 
     /// The backend.
@@ -269,8 +272,19 @@ impl<B: MkGpuBackend> MkGpu<B> {
     }
 
     pub(crate) fn gpu_ref(&self) -> GpuRef {
-        let device: Arc<dyn Device> = self.inner.clone();
-        GpuRef { id: self.inner.id, device: Arc::downgrade(&device) }
+        self.inner.link.clone()
+    }
+}
+
+impl<B: MkGpuBackend> Drop for MkGpu<B> {
+    fn drop(&mut self) {
+        let submitted = {
+            let core = lock(&self.inner.core);
+            // Under the lock: a frame on another thread is submitted before this, or not at all.
+            self.inner.link.closed.store(true, Ordering::Release);
+            core.submitted
+        };
+        self.inner.backend.shut_down(submitted);
     }
 }
 

@@ -74,7 +74,7 @@ impl<B: MkGpuBackend> Inner<B> {
         if core.buffers.len() <= slot {
             core.buffers.resize_with(slot + 1, || None);
         }
-        core.buffers[slot] = Some(BufferSlot { id, buffer, last_use: 0, mapped: false });
+        core.buffers[slot] = Some(BufferSlot { id, buffer, last_use: 0, mapped: false, pins: 0 });
         Ok(id)
     }
 
@@ -88,6 +88,9 @@ impl<B: MkGpuBackend> Inner<B> {
     }
 
     pub(crate) fn check_lost(&self) -> Result<(), MkError> {
+        if self.link.is_closed() {
+            return Err(MkError::GpuDropped);
+        }
         if self.lost.load(Ordering::Relaxed) { Err(MkError::DeviceLost) } else { Ok(()) }
     }
 
@@ -104,7 +107,7 @@ impl<B: MkGpuBackend> Inner<B> {
     /// Takes up what handles dropped, and frees what the device is done with.
     pub(crate) fn collect(&self, core: &mut Core<B>) {
         {
-            let mut dropped = lock(&self.dropped);
+            let mut dropped = lock(&self.link.dropped);
             core.garbage.append(&mut dropped.buffers);
             dropped.readbacks.drain(..).for_each(|key| core.readbacks.drop_ticket(key));
         }
@@ -119,7 +122,7 @@ impl<B: MkGpuBackend> Inner<B> {
         self.retire_transients(core);
         let mut garbage = std::mem::take(&mut core.garbage);
         garbage.retain(|&id| {
-            let busy = core.buffer(id).is_some_and(|slot| slot.last_use > completed);
+            let busy = core.buffer(id).is_some_and(|slot| slot.pins > 0 || slot.last_use > completed);
             if !busy {
                 self.destroy(core, id);
             }
@@ -133,7 +136,7 @@ impl<B: MkGpuBackend> Inner<B> {
         const FRAMES: u64 = 16;
         let (next, garbage) = (core.next_frame, &mut core.garbage);
         core.transients.retain(|t| {
-            let keep = t.chosen_by + FRAMES >= next;
+            let keep = t.chosen_at + FRAMES >= next;
             if !keep {
                 garbage.push(t.id);
             }
@@ -147,7 +150,7 @@ impl<B: MkGpuBackend> Inner<B> {
         core.state.remove(id);
         if let Some(slot) = slot {
             // SAFETY: made by this backend and taken out of the table, so destroyed once; its last submission is
-            // done, open frames and pending transfers would have kept its handle, and so would a map guard.
+            // done, no frame that is being submitted has it pinned, and a map guard would have kept its handle.
             unsafe { self.backend.destroy_buffer(slot.buffer) };
         }
     }
@@ -168,18 +171,14 @@ impl<B: MkGpuBackend> Inner<B> {
     }
 
     fn in_use(&self, core: &mut Core<B>, id: ResourceId) -> Result<bool, MkError> {
-        let last_use = core.buffer(id).map_or(0, |s| s.last_use);
-        Ok(core.is_pending(id) || !self.is_done(core, last_use)?)
+        let (pins, last_use) = core.buffer(id).map_or((0, 0), |s| (s.pins, s.last_use));
+        Ok(pins > 0 || core.is_pending(id) || !self.is_done(core, last_use)?)
     }
 }
 
 impl<B: MkGpuBackend> Device for Inner<B> {
     fn create_buffer(&self, desc: &MkBufferDesc<'_>, gpu: GpuRef, at: &Location<'_>) -> Result<MkBuffer, MkError> {
         self.make(gpu, desc, "buffer", at)
-    }
-
-    fn drop_buffer(&self, id: ResourceId) {
-        lock(&self.dropped).buffers.push(id);
     }
 
     fn is_idle(&self, id: ResourceId) -> Result<bool, MkError> {
@@ -280,24 +279,17 @@ impl<B: MkGpuBackend> Device for Inner<B> {
         f(unsafe { at.bytes(size) });
         Ok(())
     }
-
-    fn drop_readback(&self, key: ReadbackKey) {
-        lock(&self.dropped).readbacks.push(key);
-    }
 }
 
 impl<B: MkGpuBackend> Drop for Inner<B> {
     fn drop(&mut self) {
         let core = self.core.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if core.submitted > 0 {
-            // A lost device is done with everything.
-            let _ = self.backend.wait(core.submitted, Duration::MAX);
-        }
+        self.backend.shut_down(core.submitted);
         // Closures first: what they captured may be handles.
         core.workspaces.clear();
         core.pending.clear();
         let slots = core.buffers.drain(..).flatten().map(|s| s.buffer);
-        for buffer in slots.chain(core.staging.chunks.drain(..).map(|c| c.buffer)) {
+        for buffer in slots.chain(core.staging.chunks.drain(..).filter_map(|c| c.buffer).chain(core.staging.given_up.drain(..))) {
             // SAFETY: made by this backend, taken out of the tables; everything submitted is done, and nothing else
             // can be submitted any more.
             unsafe { self.backend.destroy_buffer(buffer) };

@@ -13,9 +13,11 @@ mod memory;
 mod pool;
 mod readback;
 mod staging;
+mod stats;
 mod submit;
 mod sync;
 mod transfer;
+mod upload;
 #[cfg(feature = "vulkan")]
 pub mod vulkan;
 
@@ -36,6 +38,7 @@ pub use memkit_graph::BufferUsage as MkBufferUsage;
 pub use memory::{MkBufferDesc, MkCapabilities, MkMemoryType};
 pub use pool::{MkGpuPool, MkPooledBuffer};
 pub use readback::MkReadback;
+pub use stats::MkFrameStats;
 pub use sync::MkFence;
 pub use transfer::{MkBatchTransfer, MkGpuTransfer, MkTransferBuilder};
 #[cfg(feature = "vulkan")]

@@ -110,7 +110,10 @@ impl<'a> From<&'a MkPooledBuffer> for MkSlice<'a> {
 
 impl Drop for MkPooledBuffer {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
+        let Some(pool) = self.pool.upgrade() else { return };
+        // What the caller swapped in may be something else.
+        let b = &self.buffer.inner;
+        if (b.size, b.usage, b.memory) == (pool.size as u64, pool.usage, pool.memory) && b.gpu.id == pool.gpu.id {
             lock(&pool.free).push(MkBuffer { inner: self.buffer.inner.clone() });
         }
     }

@@ -1,7 +1,7 @@
 //! Readbacks: tickets for bytes that a frame copies to the host, and the memory they land in.
 
 use crate::MkError;
-use crate::device::GpuRef;
+use crate::device::{GpuRef, Inside};
 use bytemuck::AnyBitPattern;
 use memkit_graph::ResourceId;
 use std::marker::PhantomData;
@@ -73,6 +73,8 @@ impl<T: AnyBitPattern> MkReadback<T> {
     /// As for [`is_complete`](Self::is_complete), and [`MkError::NotReady`] if they are not there yet.
     pub fn try_read<R>(&self, f: impl FnOnce(&[T]) -> R) -> Result<R, MkError> {
         let device = self.gpu.get()?;
+        // Also while `f` is dropped uncalled: what it captured may be the `MkGpu`.
+        let _inside = Inside::enter();
         let mut f = Some(f);
         let mut result = None;
         device.with_readback(self.key, &mut |bytes| {
@@ -107,9 +109,7 @@ impl<T: AnyBitPattern> MkReadback<T> {
 
 impl<T> Drop for MkReadback<T> {
     fn drop(&mut self) {
-        if let Some(device) = self.gpu.upgrade() {
-            device.drop_readback(self.key);
-        }
+        self.gpu.drop_readback(self.key);
     }
 }
 

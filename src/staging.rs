@@ -8,8 +8,10 @@ use crate::mapped::MappedAt;
 
 /// One chunk.
 pub(crate) struct StagingChunk<B: MkGpuBackend> {
-    pub(crate) buffer: B::Buffer,
+    /// None once it was given up; its number is used again.
+    pub(crate) buffer: Option<B::Buffer>,
     at: MappedAt,
+    /// Bytes; 0 once it was given up.
     size: u64,
     /// First free byte.
     head: u64,
@@ -18,9 +20,18 @@ pub(crate) struct StagingChunk<B: MkGpuBackend> {
     held: bool,
 }
 
+impl<B: MkGpuBackend> StagingChunk<B> {
+    /// Where a frame may begin: typed data may be aligned to 16 bytes in place.
+    fn begin(&self) -> u64 {
+        self.head.next_multiple_of(16).min(self.size)
+    }
+}
+
 /// All chunks of one `MkGpu`. Positions are the numbers frames use in [`HostSlice`](memkit_graph::HostSlice).
 pub(crate) struct Staging<B: MkGpuBackend> {
     pub(crate) chunks: Vec<StagingChunk<B>>,
+    /// Buffers of chunks that were given up, to be destroyed.
+    pub(crate) given_up: Vec<B::Buffer>,
     total: u64,
     chunk_size: u64,
     limit: u64,
@@ -51,8 +62,9 @@ pub(crate) enum Room {
 }
 
 impl<B: MkGpuBackend> Staging<B> {
-    pub(crate) fn new(chunk_size: u64, limit: u64) -> Self {
-        Staging { chunks: Vec::new(), total: 0, chunk_size: chunk_size.max(256), limit }
+    /// `largest`: the largest buffer of the device, which no chunk exceeds.
+    pub(crate) fn new(chunk_size: u64, limit: u64, largest: u64) -> Self {
+        Staging { chunks: Vec::new(), given_up: Vec::new(), total: 0, chunk_size: chunk_size.max(256).min(largest), limit }
     }
 
     /// Finds room: at least `contiguous` bytes in one piece, or as much as there is of it if `contiguous` is 0.
@@ -62,7 +74,7 @@ impl<B: MkGpuBackend> Staging<B> {
         }
         // The fullest chunk that will do: the others then come back as a whole.
         let wanted = contiguous.max(1);
-        let fits = |c: &StagingChunk<B>| !c.held && c.size - c.head >= wanted;
+        let fits = |c: &StagingChunk<B>| !c.held && c.size - c.begin() >= wanted;
         let best = (0..self.chunks.len()).filter(|&i| fits(&self.chunks[i])).max_by_key(|&i| self.chunks[i].head);
         if let Some(number) = best {
             return Room::Chunk(self.hold(number));
@@ -72,28 +84,53 @@ impl<B: MkGpuBackend> Staging<B> {
             return Room::Make(size);
         }
         let left = self.limit - self.total.min(self.limit);
-        if contiguous <= left && left >= 256 {
+        if contiguous <= left && (left >= 256 || (self.total == 0 && left > 0)) {
             return Room::Make(left);
         }
-        let waiting = self.chunks.iter().filter(|c| !c.held && c.last_use > completed && c.size >= wanted);
-        match waiting.map(|c| c.last_use).min() {
+        // What no frame holds can be had: idle chunks make way for a larger one, the others are waited for.
+        let held: u64 = self.chunks.iter().filter(|c| c.held).map(|c| c.size).sum();
+        if held.saturating_add(wanted) > self.limit {
+            return Room::Full { limit: self.limit };
+        }
+        let busy = |c: &StagingChunk<B>| !c.held && c.last_use > completed;
+        if contiguous > 0 {
+            for c in self.chunks.iter_mut().filter(|c| !c.held && c.last_use <= completed) {
+                self.total -= c.size;
+                c.size = 0;
+                self.given_up.extend(c.buffer.take());
+                if self.total.saturating_add(contiguous) <= self.limit {
+                    return Room::Make(contiguous);
+                }
+            }
+        }
+        match self.chunks.iter().filter(|c| busy(c)).map(|c| c.last_use).min() {
             Some(value) => Room::Wait(value),
             None => Room::Full { limit: self.limit },
         }
     }
 
+    /// The buffer of each chunk, by number; another chunk's where one was given up, which nothing reads.
+    pub(crate) fn buffers(&self) -> impl Iterator<Item = B::Buffer> {
+        let any = self.chunks.iter().find_map(|c| c.buffer);
+        self.chunks.iter().filter_map(move |c| c.buffer.or(any))
+    }
+
     /// Adds a chunk and hands it out.
     pub(crate) fn add(&mut self, buffer: B::Buffer, at: MappedAt, size: u64) -> HeldChunk {
         self.total += size;
-        self.chunks.push(StagingChunk { buffer, at, size, head: 0, last_use: 0, held: false });
-        self.hold(self.chunks.len() - 1)
+        let chunk = StagingChunk { buffer: Some(buffer), at, size, head: 0, last_use: 0, held: false };
+        let number = self.chunks.iter().position(|c| c.buffer.is_none()).unwrap_or(self.chunks.len());
+        match self.chunks.get_mut(number) {
+            Some(slot) => *slot = chunk,
+            None => self.chunks.push(chunk),
+        }
+        self.hold(number)
     }
 
     fn hold(&mut self, number: usize) -> HeldChunk {
         let chunk = &mut self.chunks[number];
         chunk.held = true;
-        // Typed data may be aligned to 16 bytes in place.
-        let head = chunk.head.next_multiple_of(16).min(chunk.size);
+        let head = chunk.begin();
         HeldChunk { number: number as u32, at: chunk.at, size: chunk.size, begin: head, head }
     }
 

@@ -9,10 +9,12 @@ use crate::gpu::{Core, Inner, PooledTransient};
 use crate::inner::OwnBuffer;
 use crate::readback::{Progress, ReadbackKey};
 use crate::staging::HeldChunk;
+use crate::stats::MkFrameStats;
 use crate::transfer::Pending;
 use crate::{MkBufferDesc, MkError, MkMemoryType};
 use memkit_graph::{BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// How a pass's closure is called.
 pub(crate) type RecordFn<B> =
@@ -36,6 +38,8 @@ pub(crate) struct Workspace<B: MkGpuBackend> {
     host_buffers: Vec<B::Buffer>,
     backings: Vec<Option<ResourceId>>,
     usages: Vec<BufferUsage>,
+    /// What the plan uses, pinned until it is submitted or given up.
+    pinned: Vec<ResourceId>,
 }
 
 impl<B: MkGpuBackend> Default for Workspace<B> {
@@ -55,6 +59,18 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
             host_buffers: Vec::new(),
             backings: Vec::new(),
             usages: Vec::new(),
+            pinned: Vec::new(),
+        }
+    }
+}
+
+impl<B: MkGpuBackend> Workspace<B> {
+    /// Gives back what planning took, for work that will not be submitted.
+    fn unpin(&mut self, core: &mut Core<B>) {
+        for id in self.pinned.drain(..) {
+            if let Some(slot) = core.buffer_mut(id) {
+                slot.pins = slot.pins.saturating_sub(1);
+            }
         }
     }
 }
@@ -76,23 +92,39 @@ impl<B: MkGpuBackend> OpenWork<B> {
 
 impl<B: MkGpuBackend> Drop for OpenWork<B> {
     fn drop(&mut self) {
-        // Closures run their captures' drops, which may call into the library: before any lock is taken.
-        self.ws.closures.clear();
-        let Some(inner) = self.inner.upgrade() else { return };
-        self.ws.keep.clear();
-        self.ws.problems.clear();
+        // These run drops of the caller's, which may call into the library, drop the `MkGpu`, or panic: before any lock
+        // is taken, and so that the rest happens all the same.
+        let back = GiveBack(self);
+        back.0.ws.closures.clear();
+        back.0.ws.problems.clear();
+    }
+}
+
+/// Gives back what open work holds.
+struct GiveBack<'a, B: MkGpuBackend>(&'a mut OpenWork<B>);
+
+impl<B: MkGpuBackend> Drop for GiveBack<'_, B> {
+    fn drop(&mut self) {
+        let this = &mut *self.0;
+        let Some(inner) = this.inner.upgrade() else { return };
+        let _inside = Inside::enter();
+        // What is left of these after a panic.
+        this.ws.closures.clear();
+        this.ws.problems.clear();
+        this.ws.keep.clear();
         let mut core = lock(&inner.core);
-        for chunk in self.ws.chunks.drain(..) {
+        for chunk in this.ws.chunks.drain(..) {
             core.staging.give_back(&chunk, None);
         }
-        for key in self.ws.readbacks.drain(..) {
+        for key in this.ws.readbacks.drain(..) {
             core.readbacks.set(key, Progress::Cancelled);
         }
-        if !self.ws.taken.is_empty() {
-            let taken = std::mem::take(&mut self.ws.taken);
+        if !this.ws.taken.is_empty() {
+            let taken = std::mem::take(&mut this.ws.taken);
             core.pending.restore(taken);
         }
-        core.workspaces.push(std::mem::take(&mut self.ws));
+        this.ws.unpin(&mut core);
+        core.workspaces.push(std::mem::take(&mut this.ws));
     }
 }
 
@@ -137,14 +169,10 @@ impl<B: MkGpuBackend> Inner<B> {
         ws.name.push_str("transfers");
         let result = self.run(&mut ws, None);
         let mut core = lock(&self.core);
-        if !ws.taken.is_empty() {
-            let taken = std::mem::take(&mut ws.taken);
-            // Trying the same transfers again would fail again.
-            core.batches.cancel(&taken.batches);
-            drop(core);
-            drop(taken);
-            core = lock(&self.core);
-        }
+        // Trying the same transfers again would fail again.
+        core.batches.cancel(&ws.taken.batches);
+        ws.taken.clear();
+        ws.unpin(&mut core);
         core.workspaces.push(ws);
         result.map(|_| ())
     }
@@ -156,10 +184,20 @@ impl<B: MkGpuBackend> Inner<B> {
         dump: Option<&mut Option<FrameDump>>,
     ) -> Result<u64, MkError> {
         self.check_lost()?;
+        let begin = Instant::now();
         self.plan(ws, dump)?;
         self.flush_staging(ws)?;
+        let planned = Instant::now();
         let recording = self.record(ws)?;
-        self.finish(ws, recording)
+        let recorded = Instant::now();
+        let staged = ws.chunks.iter().map(|c| c.written().end - c.written().start).sum();
+        let mut stats = MkFrameStats::count(&ws.graph, ws.planner.schedule(), staged);
+        let value = self.finish(ws, recording)?;
+        stats.plan = planned - begin;
+        stats.record = recorded - planned;
+        stats.submit = recorded.elapsed();
+        lock(&self.core).stats = stats;
+        Ok(value)
     }
 
     /// Takes up pending transfers, finds memory for transients, plans, and looks up the buffers.
@@ -182,6 +220,7 @@ impl<B: MkGpuBackend> Inner<B> {
         let options = PlanOptions { causes: dump.is_some() };
         if let Err(error) = ws.planner.plan_with(&ws.graph, &mut core.state, options, &ws.backings) {
             let problems = std::iter::once(error.first).chain(error.others).map(Into::into).collect();
+            cancel_impossible(&mut ws.taken, core);
             return Err(self.planning_failed(ws, core, problems).into_error());
         }
         if let Some(dump) = dump {
@@ -200,7 +239,7 @@ impl<B: MkGpuBackend> Inner<B> {
     fn back_transients(&self, ws: &mut Workspace<B>, core: &mut Core<B>) -> Result<(), MkError> {
         ws.backings.clear();
         ws.graph.transient_usages(&mut ws.usages);
-        let number = ws.number;
+        let (number, newest) = (ws.number, core.next_frame);
         for (&usage, (name, desc)) in ws.usages.iter().zip(ws.graph.transients()) {
             // Planning says what is wrong with these.
             let size = usize::try_from(desc.size).unwrap_or(usize::MAX);
@@ -224,12 +263,13 @@ impl<B: MkGpuBackend> Inner<B> {
                         host_reads: false,
                     };
                     let id = self.make_in(core, &own)?;
-                    core.transients.push(PooledTransient { id, size: desc.size, usage, chosen_by: 0 });
+                    core.transients.push(PooledTransient { id, size: desc.size, usage, chosen_by: 0, chosen_at: 0 });
                     let last = core.transients.len() - 1;
                     &mut core.transients[last]
                 }
             };
             pooled.chosen_by = number;
+            pooled.chosen_at = newest;
             ws.backings.push(Some(pooled.id));
         }
         Ok(())
@@ -243,15 +283,18 @@ impl<B: MkGpuBackend> Inner<B> {
                 Resource::Persistent(id) => Some(id),
                 Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
             };
-            let slot = id.and_then(|id| core.buffer(id)).ok_or(MkError::GpuDropped)?;
+            let slot = id.and_then(|id| core.buffer_mut(id)).ok_or(MkError::GpuDropped)?;
             if slot.mapped {
-                let name = core.state.buffer(slot.id).map_or("", |d| &d.name);
+                let id = slot.id;
+                let name = core.state.buffer(id).map_or("", |d| &d.name);
                 return Err(MkError::InUse { resource: name.into() });
             }
+            slot.pins += 1;
+            ws.pinned.push(slot.id);
             ws.buffers.push(slot.buffer);
         }
         ws.host_buffers.clear();
-        ws.host_buffers.extend(core.staging.chunks.iter().map(|c| c.buffer));
+        ws.host_buffers.extend(core.staging.buffers());
         Ok(())
     }
 
@@ -286,13 +329,13 @@ impl<B: MkGpuBackend> Inner<B> {
             }
             result
         };
-        // SAFETY: the buffers live: the frame keeps the handles of those it names, pending transfers keep theirs,
-        // pooled ones are destroyed only through the garbage list, once their last use is done.
-        let result = self.note(unsafe { self.backend.record(input, &mut record) });
-        result.map_err(|error| match failed {
-            Some(node) => self.recording_failed(ws, node, error),
-            None => error,
-        })
+        // SAFETY: the buffers live: planning pinned all of them, until the recording is submitted or given up.
+        let result = unsafe { self.backend.record(input, &mut record) };
+        match (result, failed) {
+            // The closure's own words: they say nothing about the device.
+            (Err(error), Some(node)) => Err(self.recording_failed(ws, node, error)),
+            (result, _) => self.note(result),
+        }
     }
 
     fn recording_failed(&self, ws: &Workspace<B>, node: u32, error: MkError) -> MkError {
@@ -305,18 +348,22 @@ impl<B: MkGpuBackend> Inner<B> {
     /// Submits, and moves all state on.
     fn finish(&self, ws: &mut Workspace<B>, recording: B::Recording) -> Result<u64, MkError> {
         let mut guard = lock(&self.core);
+        if let Err(error) = self.check_lost() {
+            drop(guard);
+            // This drops kernels, the caller's.
+            let _inside = Inside::enter();
+            self.backend.discard(recording);
+            return Err(error);
+        }
         let core = &mut *guard;
         let catch_up = ws.planner.is_stale(&core.state);
         // SAFETY: recorded by this backend just now; its buffers get their last use below and are kept until then by
         // that. The core's lock makes this the only submit at a time.
         let value = self.note(unsafe { self.backend.submit(recording, catch_up) })?;
         core.submitted = value;
-        for resource in &ws.planner.schedule().resources {
-            let id = match *resource {
-                Resource::Persistent(id) => Some(id),
-                Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
-            };
-            if let Some(slot) = id.and_then(|id| core.buffer_mut(id)) {
+        for id in ws.pinned.drain(..) {
+            if let Some(slot) = core.buffer_mut(id) {
+                slot.pins = slot.pins.saturating_sub(1);
                 slot.last_use = value;
             }
         }
@@ -332,5 +379,20 @@ impl<B: MkGpuBackend> Inner<B> {
         ws.taken.clear();
         ws.keep.clear();
         Ok(value)
+    }
+}
+
+/// Cancels pending transfers that fail by themselves, whatever frame takes them up: the next frame works then.
+fn cancel_impossible<B: MkGpuBackend>(taken: &mut Pending, core: &mut Core<B>) {
+    if taken.is_empty() {
+        return;
+    }
+    let mut graph = FrameGraph::new();
+    for copy in &taken.copies {
+        graph.copy(copy.from, copy.to);
+    }
+    if Planner::new().plan(&graph, &mut core.state).is_err() {
+        core.batches.cancel(&taken.batches);
+        taken.clear();
     }
 }

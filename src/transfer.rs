@@ -158,7 +158,7 @@ impl BatchLog {
     /// The timeline value that ends a batch: 0 if it is done, none while it is pending.
     pub(crate) fn value(&mut self, batch: u64) -> Result<Option<u64>, MkError> {
         if batch <= self.first {
-            return if self.cancelled.contains(&batch) { Err(MkError::Cancelled) } else { Ok(Some(0)) };
+            return if self.cancelled.binary_search(&batch).is_ok() { Err(MkError::Cancelled) } else { Ok(Some(0)) };
         }
         match self.state(batch) {
             Some(BatchState::Submitted(value)) => Ok(Some(*value)),
@@ -281,7 +281,7 @@ pub(crate) struct Checked<'a> {
 impl<'a> Copy<'a> {
     fn check<B: MkGpuBackend>(self, gpu: &MkGpu<B>) -> Result<Checked<'a>, MkError> {
         for buffer in [self.from, self.to] {
-            if buffer.gpu.id != gpu.inner.id {
+            if buffer.gpu.id != gpu.inner.link.id {
                 return Err(MkError::ForeignHandle { resource: (&*buffer.name).into() });
             }
         }
@@ -348,6 +348,10 @@ impl<B: MkGpuBackend> MkGpu<B> {
 
     fn enqueue(&self, copies: &[Checked<'_>]) -> Result<MkGpuTransfer, MkError> {
         self.inner.check_lost()?;
+        if copies.is_empty() {
+            // Done before it began: the batch before the first.
+            return Ok(MkGpuTransfer { gpu: self.gpu_ref(), batch: 0, id: next_id() });
+        }
         let mut core = lock(&self.inner.core);
         let core = &mut *core;
         let batch = core.batches.current(&mut core.pending);

@@ -322,13 +322,18 @@ impl Access {
         COPY_READ = COPY, TRANSFER_READ;
         /// Destination of a copy.
         COPY_WRITE = COPY, TRANSFER_WRITE;
-        /// Destination of a fill or of `vkCmdUpdateBuffer`.
-        FILL_WRITE = CLEAR, TRANSFER_WRITE;
         /// The host reads mapped memory.
         HOST_READ = HOST, HOST_READ;
         /// The host writes mapped memory.
         HOST_WRITE = HOST, HOST_WRITE;
     }
+
+    /// Destination of a fill or of `vkCmdUpdateBuffer`.
+    ///
+    /// The specification counts these among the clear commands; Khronos synchronization validation up to 1.3.239, and
+    /// with it some engines, takes them for copies. Naming both stages is right by either reading and costs a device
+    /// nothing.
+    pub const FILL_WRITE: Access = Access::new(Stages::CLEAR.union(Stages::COPY), AccessFlags::TRANSFER_WRITE);
 
     /// `access` in `stages`.
     #[must_use]

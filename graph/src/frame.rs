@@ -257,6 +257,13 @@ impl FrameGraph {
         }
     }
 
+    /// Bytes of a transient of this frame.
+    #[must_use]
+    pub fn transient_size(&self, id: TransientId) -> Option<u64> {
+        let transient = self.transients.get(id.index() as usize).filter(|_| id.frame == self.serial)?;
+        Some(transient.size)
+    }
+
     /// Whether nothing is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -279,6 +286,12 @@ impl FrameGraph {
     #[must_use]
     pub fn name(&self, node: &Node) -> &str {
         self.str(node.name)
+    }
+
+    /// The explicit orders, in the order in which they were asked for.
+    #[must_use]
+    pub fn orders(&self) -> &[Order] {
+        &self.orders
     }
 
     /// The id of the node at `index`.

@@ -65,6 +65,12 @@ impl DummyBackend {
         Ok(())
     }
 
+    /// Whether this is the queue's own thread: a kernel runs.
+    fn is_worker(&self) -> bool {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        worker.as_ref().is_some_and(|w| w.thread().id() == std::thread::current().id())
+    }
+
     fn fill_recording(
         &self,
         recorded: &mut Recorded,
@@ -182,10 +188,10 @@ unsafe impl MkGpuBackend for DummyBackend {
         input: MkRecordInput<'_, Self>,
         record: &mut MkRecordPass<'_, Self>,
     ) -> Result<DummyRecording, MkError> {
+        let mut recorded = self.shared.take();
         if self.shared.is_lost() {
             return Err(MkError::DeviceLost);
         }
-        let mut recorded = self.shared.take();
         match self.fill_recording(&mut recorded, input, record) {
             Ok(()) => Ok(DummyRecording(recorded)),
             Err(error) => {
@@ -202,11 +208,11 @@ unsafe impl MkGpuBackend for DummyBackend {
     unsafe fn submit(&self, mut recording: DummyRecording, catch_up: bool) -> Result<u64, MkError> {
         recording.0.catch_up = catch_up;
         if let Err(error) = self.start() {
-            self.shared.recycle(recording.0);
+            self.shared.shelve(recording.0);
             return Err(error);
         }
         self.shared.push(recording.0).map_err(|recorded| {
-            self.shared.recycle(recorded);
+            self.shared.shelve(recorded);
             MkError::DeviceLost
         })
     }
@@ -216,7 +222,17 @@ unsafe impl MkGpuBackend for DummyBackend {
     }
 
     /// A value that was never submitted is never reached: `false` at once, even for `Duration::MAX`.
+    /// A kernel cannot wait for the submission it is part of, or a later one: that is [`MkError::NotReady`].
     fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError> {
+        if self.is_worker() && self.shared.completed()? < value {
+            return Err(MkError::NotReady);
+        }
         self.shared.wait(value, timeout)
+    }
+
+    /// Also while paused. A kernel that drops its own `MkGpu` does not wait for itself.
+    fn shut_down(&self, submitted: u64) {
+        self.shared.pause(false);
+        let _ = self.wait(submitted, Duration::MAX);
     }
 }

@@ -3,7 +3,7 @@
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, Reports};
 use super::memory::{Lender, LentRead, LentWrite, Raw, STALE};
 use super::record::Declared;
-use crate::{MkError, MkMemoryType, MkSlice};
+use crate::{MkBufferId, MkError, MkMemoryType, MkSlice, MkTransient};
 use bytemuck::{AnyBitPattern, NoUninit};
 use memkit_graph::{Mode, Resource, ResourceSlice};
 use std::marker::PhantomData;
@@ -146,6 +146,29 @@ impl<'a> MkKernelMemory<'a> {
         Ok(MkKernelWrite { loan, of: PhantomData })
     }
 
+    /// Like [`read`](Self::read), with a resource named as the planner names it: for frames that were declared without
+    /// an [`MkGpu`](crate::MkGpu).
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read_resource<T: AnyBitPattern>(
+        &self,
+        slice: impl Into<ResourceSlice>,
+    ) -> Result<MkKernelRead<'_, T>, MkError> {
+        self.read(named(slice.into()))
+    }
+
+    /// Like [`write`](Self::write), with a resource named as the planner names it.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn write_resource<T: AnyBitPattern + NoUninit>(
+        &self,
+        slice: impl Into<ResourceSlice>,
+    ) -> Result<MkKernelWrite<'_, T>, MkError> {
+        self.write(named(slice.into()))
+    }
+
     /// The buffer and bytes a slice names, if declared uses of this kind cover it.
     fn find(&self, slice: &MkSlice<'_>, kind: Kind) -> Result<(u32, Range<u64>), MkError> {
         let wanted = slice.declared();
@@ -219,6 +242,19 @@ impl<'a> MkKernelMemory<'a> {
             .filter(move |(b, _)| *b == buffer)
             .map(|(_, r)| r.start.max(range.start)..r.end.min(range.end))
             .filter(|r| !r.is_empty())
+    }
+}
+
+/// A slice of a resource that no `MkGpu` made.
+fn named(slice: ResourceSlice) -> MkSlice<'static> {
+    let at = |byte| usize::try_from(byte).unwrap_or(usize::MAX);
+    let whole = slice.start == 0 && slice.end == ResourceSlice::WHOLE;
+    let range = at(slice.start)..at(slice.end);
+    match slice.resource {
+        Resource::Persistent(id) if whole => MkBufferId { id, gpu: 0 }.into(),
+        Resource::Persistent(id) => MkBufferId { id, gpu: 0 }.slice(range),
+        Resource::Transient(id) if whole => MkTransient { id, gpu: 0 }.into(),
+        Resource::Transient(id) => MkTransient { id, gpu: 0 }.slice(range),
     }
 }
 

@@ -38,6 +38,9 @@ struct State {
     pending: VecDeque<Box<Recorded>>,
     #[expect(clippy::vec_box, reason = "handed out as boxes")]
     pool: Vec<Box<Recorded>>,
+    /// Recordings whose submit failed. What their kernels captured is dropped later, when no lock is held.
+    #[expect(clippy::vec_box, reason = "handed out as boxes")]
+    failed: Vec<Box<Recorded>>,
     host_writes: Vec<HostWrite>,
     paused: bool,
     stop: bool,
@@ -66,7 +69,19 @@ impl Shared {
 
     /// An empty recording.
     pub(super) fn take(&self) -> Box<Recorded> {
+        self.drop_failed();
         self.state().pool.pop().unwrap_or_default()
+    }
+
+    /// Takes back a recording whose submit failed: the caller holds locks, so that nothing of it is dropped yet.
+    pub(super) fn shelve(&self, recorded: Box<Recorded>) {
+        self.state().failed.push(recorded);
+    }
+
+    /// Drops what recordings whose submit failed captured.
+    pub(super) fn drop_failed(&self) {
+        let failed = std::mem::take(&mut self.state().failed);
+        failed.into_iter().for_each(|recorded| self.recycle(recorded));
     }
 
     /// Takes a recording back. Runs destructors of kernels, so no lock is held.

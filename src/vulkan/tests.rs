@@ -27,8 +27,21 @@ fn silent(test: impl FnOnce(VulkanBackend)) {
     assert_silent(&log);
 }
 
+/// Messages that are not about this library: id, a part of the text, why.
+const KNOWN: [(&str, &str, &str); 1] = [(
+    "WARNING-vkGetDeviceProcAddr-device",
+    "vkGetPhysicalDeviceVideoEncodeQualityLevelPropertiesKHR",
+    "while vkCreateDevice runs on NVIDIA's driver 580, under layer 1.4.309; no code here asks for this function",
+)];
+
+/// What the layer said, but for what is known.
+fn said(log: &MkValidationLog) -> Vec<MkValidationMessage> {
+    let known = |m: &MkValidationMessage| KNOWN.iter().any(|k| m.id == k.0 && m.text.contains(k.1));
+    log.messages().into_iter().filter(|m| !known(m)).collect()
+}
+
 fn assert_silent(log: &MkValidationLog) {
-    let said: Vec<String> = log.messages().iter().map(ToString::to_string).collect();
+    let said: Vec<String> = said(log).iter().map(ToString::to_string).collect();
     assert!(said.is_empty(), "the validation layer says:\n{}", said.join("\n"));
 }
 

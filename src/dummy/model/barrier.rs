@@ -83,14 +83,14 @@ impl Log {
 /// Everything is judged by the state before the call: the barriers of one call are not ordered among themselves, so
 /// they do not chain.
 fn apply_to_write(write: &mut WriteRecord, entries: &[Entry]) {
-    let before = write.stage | write.chain;
-    let was_available = write.available;
-    for e in entries.iter().filter(|e| e.src_stages.intersects(before)) {
+    let (ordered, available) = (write.stage | write.chain, write.available);
+    for e in entries.iter().filter(|e| e.src_stages.intersects(ordered)) {
         write.chain |= e.dst_stages;
-        // The first access scope is what the masks say literally: a chain carries no availability.
-        let made_available = e.src_stages.contains(write.stage) && e.src_access.contains(write.access);
-        if was_available || made_available {
-            write.available = true;
+        // The first access scope is what the masks say literally: a chain carries no availability on its own, but
+        // chains on from the barrier that made the write available.
+        let literal = e.src_stages.contains(write.stage) && e.src_access.contains(write.access);
+        if literal || e.src_stages.intersects(available) {
+            write.available |= e.dst_stages;
             write.visible.add(e.dst_stages, e.dst_access);
         }
     }

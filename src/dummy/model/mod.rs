@@ -6,8 +6,10 @@
 //! available, and to which (stage, access) pairs it is visible. A barrier changes records and nothing else:
 //!  - a record is in its first synchronization scope if its stage, or a stage of its chain, is among the source stages;
 //!    then the destination stages join the chain;
-//!  - a write becomes available if the source names its stage and its access literally;
-//!  - an available write in scope becomes visible to the destination's stages and accesses;
+//!  - a write becomes available if the source names its stage and its access literally; the destination stages' later
+//!    work is then ordered after that as well;
+//!  - a write becomes visible to the destination's stages and accesses by the barrier that makes it available, and by
+//!    any whose source stages are ordered after that;
 //!  - barriers of one call see the state before the call.
 //!
 //! A read, or a write over a write, needs the earlier write visible to its own stage and access; a write over a read
@@ -297,13 +299,14 @@ fn memory_dependency<'w>(
     for write in writes {
         for need in needs.iter().filter(|n| !write.visible.contains(**n)) {
             let ordered = write.chain.contains(need.0);
-            let badness = if !ordered { 2 } else { u8::from(!write.available) };
+            let badness = if !ordered { 2 } else { u8::from(write.available.is_empty()) };
             if found.as_ref().is_none_or(|f| f.0 < badness) {
                 found = Some((badness, write.party.clone()));
             }
-            src.stages |= write.stage;
-            if !write.available {
-                src.access |= write.access;
+            if write.available.is_empty() {
+                src |= Access::new(write.stage, write.access);
+            } else {
+                src.stages |= write.available;
             }
             add(&mut dst, *need);
         }

@@ -18,9 +18,10 @@ pub(super) struct WriteRecord {
     pub(super) party: MkHazardParty,
     pub(super) stage: Stages,
     pub(super) access: AccessFlags,
-    pub(super) available: bool,
     /// Stages whose later work is ordered after the write.
     pub(super) chain: Stages,
+    /// Stages whose later work is ordered after the write's being made available; none while it is not.
+    pub(super) available: Stages,
     /// Pairs to which the write is visible.
     pub(super) visible: PairSet,
 }
@@ -145,8 +146,8 @@ impl Track {
                 party: party.clone(),
                 stage,
                 access,
-                available: false,
                 chain: Stages::empty(),
+                available: Stages::empty(),
                 visible: PairSet::default(),
             })
         };

@@ -1,0 +1,60 @@
+//! The shapes planning is measured with: what a frame of many passes looks like to the planner.
+
+use memkit_gpu::graph::{
+    Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanOptions, Planner, ResourceId, Schedule,
+};
+
+/// Which buffers a pass reads. Pass `i` always overwrites buffer `i`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Pass `i` reads buffers `i - 1`, `i - 7` and `i - 31`: one long chain.
+    G1,
+    /// Pass `i` reads buffer `i - 100`: a hundred independent chains, interleaved.
+    G2,
+}
+
+impl Shape {
+    fn distances(self) -> &'static [usize] {
+        match self {
+            Shape::G1 => &[1, 7, 31],
+            Shape::G2 => &[100],
+        }
+    }
+}
+
+/// A graph that is declared and planned again and again, as an engine does every frame.
+pub(crate) struct Bench {
+    shape: Shape,
+    buffers: Vec<ResourceId>,
+    state: GraphState,
+    frame: FrameGraph,
+    planner: Planner,
+}
+
+impl Bench {
+    pub(crate) fn new(shape: Shape, passes: usize) -> Self {
+        let mut state = GraphState::new();
+        let buffer = |i| BufferDesc::new(format!("buffer {i}"), 4096, BufferUsage::STORAGE);
+        let buffers = (0..passes).map(|i| state.add_buffer(buffer(i))).collect();
+        Bench { shape, buffers, state, frame: FrameGraph::new(), planner: Planner::new() }
+    }
+
+    /// Declares, plans and commits one frame.
+    pub(crate) fn frame(&mut self, options: PlanOptions) -> &Schedule {
+        self.frame.reset();
+        for i in 0..self.buffers.len() {
+            let mut pass = self.frame.pass("pass");
+            for &distance in self.shape.distances() {
+                if let Some(read) = i.checked_sub(distance) {
+                    pass = pass.read(self.buffers[read], Access::COMPUTE_STORAGE_READ);
+                }
+            }
+            pass.overwrite(self.buffers[i], Access::COMPUTE_STORAGE_WRITE).finish();
+        }
+        if let Err(error) = self.planner.plan_with(&self.frame, &mut self.state, options, &[]) {
+            unreachable!("the shapes are right: {error}");
+        }
+        self.planner.commit(&mut self.state);
+        self.planner.schedule()
+    }
+}

@@ -1,0 +1,58 @@
+//! Figures of a submitted frame.
+
+use crate::backend::MkGpuBackend;
+use crate::device::lock;
+use crate::gpu::MkGpu;
+use memkit_graph::{Command, FrameGraph, NodeKind, Schedule};
+use std::time::Duration;
+
+/// What the frame submitted last consisted of, and how long the calling thread took for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MkFrameStats {
+    /// Declared passes; uploads, copies, fills and readbacks are none.
+    pub passes: usize,
+    /// Passes and transfers that were left out.
+    pub culled: usize,
+    /// Declared uploads.
+    pub uploads: usize,
+    /// Copy commands that uploads, copies and readbacks became.
+    pub copy_commands: usize,
+    /// Regions of these.
+    pub regions: usize,
+    /// Pipeline barrier calls.
+    pub barrier_calls: usize,
+    /// Bytes written to staging memory.
+    pub staged_bytes: u64,
+    /// Time spent planning.
+    pub plan: Duration,
+    /// Time spent recording, the closures' own included.
+    pub record: Duration,
+    /// Time spent submitting.
+    pub submit: Duration,
+}
+
+impl MkFrameStats {
+    pub(crate) fn count(graph: &FrameGraph, schedule: &Schedule, staged_bytes: u64) -> Self {
+        let nodes = || (0..graph.len()).filter_map(|i| graph.node(i));
+        let commands = || schedule.queues.iter().flat_map(|q| &q.commands);
+        MkFrameStats {
+            passes: nodes().filter(|n| n.kind == NodeKind::Pass).count(),
+            culled: schedule.culled.len(),
+            uploads: nodes().filter(|n| matches!(n.kind, NodeKind::Upload { .. })).count(),
+            copy_commands: commands().filter(|c| matches!(c, Command::Copy { .. })).count(),
+            regions: schedule.regions.len(),
+            barrier_calls: schedule.barriers.len(),
+            staged_bytes,
+            ..MkFrameStats::default()
+        }
+    }
+}
+
+impl<B: MkGpuBackend> MkGpu<B> {
+    /// Figures of the frame submitted last; all zero before the first.
+    #[must_use]
+    pub fn frame_stats(&self) -> MkFrameStats {
+        lock(&self.inner.core).stats
+    }
+}

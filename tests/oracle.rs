@@ -1,0 +1,171 @@
+//! The simulator as the planner's oracle: random frames run without a hazard and give the bytes that their
+//! declarations mean.
+//!
+//! Long mode: `MEMKIT_FRAMES=100000 cargo test --release --test oracle -- --ignored --nocapture`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod random;
+
+use memkit_gpu::graph::GraphError;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use random::case::{Case, Limits, decode, raw};
+use random::{depth, reference, rig};
+use std::cell::Cell;
+
+const LIMITS: Limits = Limits { frames: 6, passes: 200, coarsen: true };
+
+#[derive(Debug, Default)]
+struct Tally {
+    sequences: u64,
+    frames: u64,
+    passes: u64,
+    calls: u64,
+    cycles: u64,
+}
+
+fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
+    let case = rig::with_results(case.clone());
+    let (sequence, errors) = rig::plan(&case, rig::How::default());
+    for e in &errors {
+        if !matches!(e.first, GraphError::Cycle { .. }) {
+            return Err(format!("a valid frame is refused: {e}"));
+        }
+    }
+    same_plans(&case, &sequence)?;
+    let expected = depth::of(&sequence);
+    for (k, (planned, expected)) in sequence.frames.iter().zip(expected).enumerate() {
+        let calls = planned.schedule.barriers.len();
+        // Merged ranges may cost a call.
+        if calls != expected && (case.max_ranges.is_none() || calls < expected) {
+            return Err(format!("frame {k}: {calls} barrier calls, depth {expected}\n{}", listing(&sequence, k)));
+        }
+        tally.frames += 1;
+        tally.passes += planned.graph.len() as u64;
+        tally.calls += calls as u64;
+    }
+    let ran = sequence.run(None, true);
+    if let Some(hazard) = ran.hazards.first() {
+        let k = hazard.second.submission as usize - 1;
+        return Err(format!("{hazard}\nand {} more\n{}", ran.hazards.len() - 1, listing(&sequence, k.min(sequence.frames.len() - 1))));
+    }
+    let expected = reference::run(&sequence.case);
+    for (i, (bytes, expected)) in ran.bytes.iter().zip(&expected).enumerate() {
+        if bytes.as_ref().is_some_and(|b| b != expected) {
+            return Err(format!("b{i}: got {bytes:?}\nexpected {expected:?}"));
+        }
+    }
+    tally.sequences += 1;
+    tally.cycles += errors.len() as u64;
+    Ok(())
+}
+
+/// Planning is deterministic, and causes change nothing.
+fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
+    let (again, _) = rig::plan(case, rig::How::default());
+    let (bare, _) = rig::plan(case, rig::How { bare: true });
+    for ((a, b), c) in sequence.frames.iter().zip(&again.frames).zip(&bare.frames) {
+        // Transients carry the serial number of their frame.
+        let mut again = b.schedule.clone();
+        again.resources.clone_from(&a.schedule.resources);
+        if again != a.schedule {
+            return Err("planning twice gives two schedules".to_owned());
+        }
+        let (a, c) = (&a.schedule, &c.schedule);
+        if (&a.queues, &a.barriers, &a.entries, &a.regions) != (&c.queues, &c.barriers, &c.entries, &c.regions) {
+            return Err("causes change the schedule".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn listing(sequence: &rig::Sequence, k: usize) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for k in 0..=k {
+        let s = &sequence.frames[k].schedule;
+        let frame = &sequence.case.frames[k];
+        let _ = writeln!(text, "frame {k}, orders {:?}, prologue {}", frame.orders, frame.prologue);
+        for (i, n) in frame.nodes.iter().enumerate() {
+            let level = s.order.iter().find(|p| (p.node as usize + frame.prologue) % frame.nodes.len() == i);
+            let _ = writeln!(text, " {i} {:?} level {:?}", n.kind, level.map(|l| l.level));
+            for u in &n.uses {
+                let _ = writeln!(text, "     {:?} {:?} {:?} {}", u.mode, u.on, u.range, u.access);
+            }
+        }
+        for b in &s.barriers {
+            let _ = writeln!(text, " before level {}", b.level);
+            for e in s.entries_of(b) {
+                let _ = writeln!(text, "     {e}");
+            }
+        }
+    }
+    text
+}
+
+/// Runs cases until `frames` frames are done.
+fn run(frames: u64, limits: Limits, seed: [u8; 32]) -> Tally {
+    let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
+    let config = Config { cases: u32::MAX, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
+    let tally = Cell::new(Tally::default());
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    while tally.take_and_put(|t| t.frames) < frames {
+        let strategy = raw(limits);
+        let outcome = run_one(&mut runner, &strategy, limits, &tally);
+        if let Err(text) = outcome {
+            panic!("{text}");
+        }
+    }
+    tally.take()
+}
+
+trait Peek {
+    fn take_and_put<R>(&self, f: impl FnOnce(&mut Tally) -> R) -> R;
+}
+
+impl Peek for Cell<Tally> {
+    fn take_and_put<R>(&self, f: impl FnOnce(&mut Tally) -> R) -> R {
+        let mut tally = self.take();
+        let r = f(&mut tally);
+        self.set(tally);
+        r
+    }
+}
+
+fn run_one(
+    runner: &mut TestRunner,
+    strategy: &impl proptest::strategy::Strategy<Value = random::case::Raw>,
+    limits: Limits,
+    tally: &Cell<Tally>,
+) -> Result<(), String> {
+    let tree = strategy.new_tree(runner).map_err(|e| e.to_string())?;
+    let result = runner.run_one(tree, |raw| {
+        let case = decode(&raw, limits);
+        tally.take_and_put(|t| check(&case, t)).map_err(TestCaseError::fail)
+    });
+    match result {
+        Ok(_) => Ok(()),
+        Err(TestError::Fail(why, raw)) => {
+            let _ = raw;
+            Err(format!("{why}"))
+        }
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+#[test]
+fn random_frames_run_without_a_hazard_and_give_the_declared_bytes() {
+    let tally = run(2000, LIMITS, [7; 32]);
+    println!("{tally:?}");
+    assert!(tally.passes > 10_000 && tally.calls > 2_000, "{tally:?}");
+}
+
+#[test]
+#[ignore = "long: run with --release; MEMKIT_FRAMES says how many frames, MEMKIT_SEED which"]
+fn many_random_frames() {
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number("MEMKIT_SEED", 1).to_le_bytes());
+    let tally = run(number("MEMKIT_FRAMES", 100_000), LIMITS, seed);
+    println!("{tally:?}");
+}
