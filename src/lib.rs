@@ -48,3 +48,8 @@ pub use vulkan::{
     MkQueueLock, MkValidationLog, MkValidationMessage, MkValidationSeverity, VulkanBackend, VulkanBorrow,
     VulkanBuffer, VulkanConfig, VulkanContext, VulkanRecording,
 };
+
+/// The README's examples, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -74,6 +74,10 @@ pub(crate) struct Pair {
     /// Those of its atoms that write.
     pub(crate) writes: AtomSet,
     pub(crate) write_list: SmallVec<[AtomIndex; 2]>,
+    /// Stages of atoms that write.
+    pub(crate) write_stages: u64,
+    /// Whether a stage reads that does not write: whoever overwrites must wait for it too.
+    pub(crate) reads_elsewhere: bool,
     /// Flags a buffer needs, one of each set.
     pub(crate) usages: SmallVec<[BufferUsage; 2]>,
     /// Whether each access can happen in one of the stages.
@@ -128,6 +132,13 @@ impl PairTable {
         &self.pairs[usize::from(id)]
     }
 
+    /// What an access reads in stages where it does not write.
+    pub(crate) fn elsewhere(&mut self, id: PairId) -> PairId {
+        let pair = self.get(id);
+        let (stages, access) = (pair.stages & !pair.write_stages, pair.access.access.expanded());
+        self.intern(Access::new(self.stage_flags(stages), access & AccessFlags::READS))
+    }
+
     pub(crate) fn stage_count(&self) -> usize {
         self.stages.len()
     }
@@ -170,6 +181,8 @@ impl PairTable {
             atom_list: SmallVec::new(),
             writes: AtomSet::default(),
             write_list: SmallVec::new(),
+            write_stages: 0,
+            reads_elsewhere: false,
             usages: access.required_usages().collect(),
             possible: access.stages.supported_accesses().contains(
                 access
@@ -186,11 +199,13 @@ impl PairTable {
                 pair.atoms.insert(atom);
                 pair.atom_list.push(atom);
                 if AccessFlags::WRITES.contains(kind) {
+                    pair.write_stages |= 1 << number;
                     pair.writes.insert(atom);
                     pair.write_list.push(atom);
                 }
             }
         }
+        pair.reads_elsewhere = pair.write_stages != 0 && pair.stages != pair.write_stages;
         self.pairs.push(pair);
         self.pairs.len() - 1
     }

@@ -245,7 +245,7 @@ impl Making {
             _ => Kind::Pass,
         };
         let salt = salt << 8 | u32::from(b[3]);
-        let mut node = Node { kind, uses: Vec::new(), side_effects: b[1] % 4 == 1, salt };
+        let mut node = Node { kind, uses: Vec::new(), side_effects: kind == Kind::Pass && b[1] % 4 == 1, salt };
         match kind {
             Kind::Pass => self.pass(b, &mut node),
             Kind::Upload => node.uses.push(self.write(&b[4..8], Access::COPY_WRITE, Mode::Overwrite)),

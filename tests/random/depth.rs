@@ -79,7 +79,9 @@ fn live(case: &Case, frame: &Frame) -> Vec<Option<Vec<Vec<u64>>>> {
         };
         kept[i] = Some(node.uses.iter().map(keeps).collect());
         for u in node.uses.iter().filter(|u| u.mode == Mode::Overwrite) {
-            u.range.clone().for_each(|b| drop(needed.remove(&key(u.on, b))));
+            for b in u.range.clone() {
+                needed.remove(&key(u.on, b));
+            }
         }
         for u in node.uses.iter().filter(|u| u.reads()) {
             needed.extend(u.range.clone().map(|b| key(u.on, b)));

@@ -2,6 +2,7 @@
 
 use super::boxes::{self, Boxes, End};
 use super::model::FrameDump;
+use super::names::headline;
 use super::write::{join, line, putln};
 
 impl FrameDump {
@@ -62,7 +63,7 @@ impl FrameDump {
 
 /// What stands above a drawing.
 pub(super) fn title(dump: &FrameDump) -> Vec<String> {
-    let mut lines = vec![format!("frame {}", dump.name)];
+    let mut lines = vec![headline(&dump.name)];
     if let Some(problem) = &dump.problem {
         lines.push("not planned".to_owned());
         lines.extend(problem.lines().map(str::to_owned));

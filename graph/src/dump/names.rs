@@ -57,3 +57,8 @@ mod tests {
         assert_eq!(unique(given), ["a", "a (3)", "a (2)", "b", "a (4)"]);
     }
 }
+
+/// A frame's name with the word that says what it is, unless it says so itself.
+pub(super) fn headline(name: &str) -> String {
+    if name.starts_with("frame") { name.to_owned() } else { format!("frame {name}") }
+}

@@ -4,6 +4,7 @@ use super::boxes::{self, Boxes};
 use super::model::{
     CauseDump, CommandDump, EntryDump, FrameDump, LevelDump, NodeDump, NodeKindDump, RegionDump, ResourceKind,
 };
+use super::names::headline;
 use super::write::{bytes, count, join, len, line, putln};
 use crate::access::Access;
 use std::collections::HashMap;
@@ -37,7 +38,7 @@ impl std::fmt::Display for FrameDump {
 
 fn header(out: &mut String, dump: &FrameDump) {
     let t = &dump.totals;
-    putln!(out, "frame {}", line(&dump.name));
+    putln!(out, "{}", line(&headline(&dump.name)));
     if let Some(problem) = &dump.problem {
         putln!(out, "not planned: {}", join(problem.lines().map(line), "\n             "));
     }

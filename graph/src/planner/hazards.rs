@@ -136,9 +136,16 @@ pub(crate) fn run(
         for u in uses.iter().filter(|u| u.mode == Mode::Read) {
             read(&walk, &pairs, position, u, &resolved.locals, out, errors);
         }
-        for u in uses.iter().filter(|u| u.writes()) {
-            write(&walk, &mut pairs, position, u, &resolved.locals, out, errors);
+        let writes = uses.iter().filter(|u| u.writes());
+        if writes.clone().nth(1).is_none() {
+            writes.for_each(|u| write(&walk, &mut pairs, position, u, &resolved.locals, out, errors));
+            continue;
         }
+        // One write must not hide from another what was there before the pass.
+        for u in writes.clone() {
+            judge_write(&walk, &pairs, position, u, &resolved.locals, out, errors);
+        }
+        writes.for_each(|u| keep_write(&walk, &mut pairs, position, u, &resolved.locals, out));
     }
     out.begin.push(out.list.len() as u32);
     host(&mut pairs, &resolved.locals, out);
@@ -293,26 +300,94 @@ fn write(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
+    let tracks = judge_write(walk, pairs, position, u, locals, out, errors);
+    keep_tracks(pairs, position, u, tracks, out);
+}
+
+/// The hazards of a write.
+fn judge_write(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+    errors: &mut Vec<GraphError>,
+) -> Range<usize> {
     let local = &locals[u.local as usize];
     let kind =
         if u.mode == Mode::Modify { HazardKind::ReadAfterWrite } else { HazardKind::WriteAfterWrite };
     let tracks = split_use(walk, u, local, out);
-    let mut pair = u.pair;
     for i in tracks.clone() {
-        let track = out.tracks[u.local as usize][i];
         after_write(walk, pairs, position, (u, local), kind, i, out, errors);
         after_reads(walk, pairs, position, (u, local), i, out);
+    }
+    tracks
+}
+
+fn keep_write(
+    walk: &Walk<'_>,
+    pairs: &mut PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+) {
+    let tracks = split_use(walk, u, &locals[u.local as usize], out);
+    keep_tracks(pairs, position, u, tracks, out);
+}
+
+/// Enters a write. Reads are over with it, but for those of the pass itself in stages where it does not write:
+/// nothing that waits for the write waits for them.
+fn keep_tracks(
+    pairs: &mut PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    tracks: Range<usize>,
+    out: &mut Hazards,
+) {
+    let mut modified = NONE;
+    if pairs.get(u.pair).reads_elsewhere {
+        let pair = pairs.elsewhere(u.pair);
+        out.reads.push(ReadCell { node: position, next: NONE, pair });
+        modified = (out.reads.len() - 1) as u32;
+    }
+    let mut alike = true;
+    for i in tracks.clone() {
+        let track = out.tracks[u.local as usize][i];
+        let mut pair = u.pair;
         if track.write == position && track.pair != pair {
             // One pass writes the same bytes in two ways: whoever follows waits for both.
             pair = pairs.intern(pairs.get(pair).access | pairs.get(track.pair).access);
         }
+        let reads = own_reads(pairs, position, pairs.get(pair).write_stages, track.reads, modified, out);
+        alike = alike && pair == u.pair && reads == modified;
+        let track = Track { start: track.start, write: position, reads, prior: NONE, pair };
+        out.tracks[u.local as usize][i] = track;
     }
-    let tracks_of = &mut out.tracks[u.local as usize];
-    let written = Track { start: tracks_of[tracks.start].start, write: position, reads: NONE, prior: NONE, pair };
-    tracks_of[tracks.start] = written;
-    if tracks.len() > 1 {
-        tracks_of.drain(tracks.start + 1..tracks.end);
+    if alike && tracks.len() > 1 {
+        out.tracks[u.local as usize].drain(tracks.start + 1..tracks.end);
     }
+}
+
+/// The reads of `position` at the head of a list that happen in other stages than these, before `tail`.
+fn own_reads(
+    pairs: &PairTable,
+    position: u32,
+    write_stages: u64,
+    head: u32,
+    tail: u32,
+    out: &mut Hazards,
+) -> u32 {
+    let (mut at, mut kept) = (head, tail);
+    while let Some(&cell) = out.reads.get(at as usize).filter(|c| c.node == position) {
+        at = cell.next;
+        if pairs.get(cell.pair).stages & !write_stages != 0 {
+            out.reads.push(ReadCell { next: kept, ..cell });
+            kept = (out.reads.len() - 1) as u32;
+        }
+    }
+    kept
 }
 
 /// Hazards against the last write of track `i`, and reads of bytes nobody wrote.
