@@ -25,7 +25,7 @@ pub use backend::{MkBackendBufferDesc, MkGpuBackend, MkPass, MkRecordInput, MkRe
 pub use bytemuck;
 pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkSlice, MkStagingBuffer, MkTransient};
 pub use dummy::{
-    DummyBackend, DummyBackendConfig, DummyBuffer, DummyContext, DummyRecording, MkHazard, MkHazardKind,
+    DummyBackend, DummyBackendConfig, DummyBuffer, DummyContext, DummyRecording, DummyStats, MkHazard, MkHazardKind,
     MkHazardParty, MkHazardWork, MkKernelMemory, MkKernelRead, MkKernelWrite,
 };
 pub use error::{MkError, MkFrameError, MkFrameProblem, MkSource};

@@ -2,12 +2,13 @@
 
 use super::memory::{Block, DeviceToken};
 use super::record::{Recorded, misfit};
+use super::queue::Shared;
 use super::{DummyBackend, DummyContext, DummyRecording, queue};
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
 use slotmap::SlotMap;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 slotmap::new_key_type! {
@@ -36,6 +37,43 @@ impl Buffers {
 
     pub(super) fn allocated(&self) -> u64 {
         self.allocated
+    }
+}
+
+/// Figures of a device that can be looked at after its end. Made by [`DummyBackend::stats`].
+#[derive(Clone)]
+pub struct DummyStats {
+    shared: Arc<Shared>,
+    buffers: Arc<Mutex<Buffers>>,
+}
+
+impl DummyStats {
+    pub(super) fn new(device: &DummyBackend) -> Self {
+        DummyStats { shared: device.shared.clone(), buffers: device.buffers.clone() }
+    }
+
+    /// Number of buffers that exist.
+    #[must_use]
+    pub fn buffer_count(&self) -> usize {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).count()
+    }
+
+    /// Bytes of all buffers that exist.
+    #[must_use]
+    pub fn total_allocated(&self) -> u64 {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).allocated()
+    }
+
+    /// As [`DummyBackend::hazards`].
+    #[must_use]
+    pub fn hazards(&self) -> Vec<crate::MkHazard> {
+        self.shared.reports.all()
+    }
+}
+
+impl std::fmt::Debug for DummyStats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DummyStats").field("buffers", &self.buffer_count()).finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub use backend::DummyBuffer;
+pub use backend::{DummyBuffer, DummyStats};
 pub use config::DummyBackendConfig;
 pub use hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork};
 pub use kernel::{MkKernelMemory, MkKernelRead, MkKernelWrite};
@@ -36,7 +36,7 @@ use std::thread::JoinHandle;
 pub struct DummyBackend {
     capabilities: MkCapabilities,
     shared: Arc<Shared>,
-    buffers: Mutex<Buffers>,
+    buffers: Arc<Mutex<Buffers>>,
     /// Told apart from other devices, whose handles are refused.
     serial: u32,
     worker: Mutex<Option<JoinHandle<()>>>,
@@ -63,7 +63,7 @@ impl DummyBackend {
         DummyBackend {
             capabilities,
             shared: Arc::new(Shared::new(config)),
-            buffers: Mutex::default(),
+            buffers: Arc::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             worker: Mutex::default(),
         }
@@ -85,6 +85,12 @@ impl DummyBackend {
     #[must_use]
     pub fn total_allocated(&self) -> u64 {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner).allocated()
+    }
+
+    /// Its figures, to be looked at also when the device is gone: that nothing was left behind.
+    #[must_use]
+    pub fn stats(&self) -> DummyStats {
+        DummyStats::new(self)
     }
 
     /// What was wrong so far, in the order in which it happened: the first 1,000 reports. Work in flight has not been
