@@ -133,6 +133,8 @@ pub(crate) struct Block {
     pub(crate) offset: u64,
     /// Bytes.
     pub(crate) size: u64,
+    /// Bytes it takes, in whole atoms.
+    padded: u64,
 }
 
 #[derive(Debug)]
@@ -156,13 +158,16 @@ pub(crate) struct Chunk {
     live: u32,
 }
 
-/// All readbacks of one `MkGpu`. Blocks are handed out one after the other; a chunk begins anew once none of its
-/// blocks is in use.
+/// All readbacks of one `MkGpu`. A block that came back is handed out again for the same size, so that repeating frames
+/// use the same few bytes over and over; otherwise blocks are cut one after the other. A chunk begins anew once none of
+/// its blocks is in use.
 #[derive(Debug, Default)]
 pub(crate) struct Readbacks {
     slots: Vec<Slot>,
     free: Vec<u32>,
     pub(crate) chunks: Vec<Chunk>,
+    /// Blocks that came back, of chunks that have others in use.
+    reuse: Vec<Block>,
     /// Dropped tickets whose blocks the device may still write.
     leaving: Vec<ReadbackKey>,
 }
@@ -173,12 +178,17 @@ impl Readbacks {
     /// Finds room for `size` bytes in the chunks there are.
     pub(crate) fn place(&mut self, size: u64, atom: u64) -> Option<Block> {
         let padded = size.div_ceil(atom).checked_mul(atom)?;
+        if let Some(i) = self.reuse.iter().position(|b| b.padded == padded) {
+            let block = self.reuse.swap_remove(i);
+            self.chunks[block.chunk as usize].live += 1;
+            return Some(Block { size, ..block });
+        }
         let fits = |c: &Chunk| c.size - c.head >= padded;
         let chunk = self.chunks.iter().position(fits)?;
         let offset = self.chunks[chunk].head;
         self.chunks[chunk].head += padded;
         self.chunks[chunk].live += 1;
-        Some(Block { chunk: chunk as u32, offset, size })
+        Some(Block { chunk: chunk as u32, offset, size, padded })
     }
 
     pub(crate) fn add_chunk(&mut self, resource: ResourceId, size: u64) {
@@ -218,7 +228,7 @@ impl Readbacks {
 
     /// Frees the blocks of dropped tickets that the device is done with.
     pub(crate) fn collect(&mut self, completed: u64) {
-        let Readbacks { slots, free, chunks, leaving } = self;
+        let Readbacks { slots, free, chunks, reuse, leaving } = self;
         leaving.retain(|key| {
             let slot = &mut slots[key.index as usize];
             let done = match slot.progress {
@@ -233,6 +243,9 @@ impl Readbacks {
                 chunk.live -= 1;
                 if chunk.live == 0 {
                     chunk.head = 0;
+                    reuse.retain(|b| b.chunk != slot.block.chunk);
+                } else {
+                    reuse.push(slot.block);
                 }
             }
             !done

@@ -116,9 +116,14 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let end = start.saturating_add(len);
         // A size that is not known is that of a stale handle; submit says so.
         let size = self.size_of(slice).unwrap_or(ResourceSlice::WHOLE);
-        let size = size.min(whole.end);
-        if end > size || whole.start > size {
-            return Err(MkError::OutOfBounds { resource: slice.describe().into(), start, end, size });
+        let out_of_bounds =
+            |start, end, size| MkError::OutOfBounds { resource: slice.describe().into(), start, end, size };
+        let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
+        if limit > size || whole.start > limit {
+            return Err(out_of_bounds(whole.start, whole.end, size));
+        }
+        if end > limit {
+            return Err(out_of_bounds(start, end, limit));
         }
         if len == 0 {
             return Err(MkError::ZeroSize { resource: format!("range of {}", slice.describe()).into() });

@@ -10,7 +10,7 @@ mod random;
 use memkit_gpu::graph::GraphError;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use random::case::{Case, Limits, decode, raw};
-use random::{depth, reference, rig};
+use random::{depth, listing, reference, rig};
 use std::cell::Cell;
 
 const LIMITS: Limits = Limits { frames: 6, passes: 200, coarsen: true };
@@ -77,30 +77,6 @@ fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn listing(sequence: &rig::Sequence, k: usize) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    for k in 0..=k {
-        let s = &sequence.frames[k].schedule;
-        let frame = &sequence.case.frames[k];
-        let _ = writeln!(text, "frame {k}, orders {:?}, prologue {}", frame.orders, frame.prologue);
-        for (i, n) in frame.nodes.iter().enumerate() {
-            let level = s.order.iter().find(|p| (p.node as usize + frame.prologue) % frame.nodes.len() == i);
-            let _ = writeln!(text, " {i} {:?} level {:?}", n.kind, level.map(|l| l.level));
-            for u in &n.uses {
-                let _ = writeln!(text, "     {:?} {:?} {:?} {}", u.mode, u.on, u.range, u.access);
-            }
-        }
-        for b in &s.barriers {
-            let _ = writeln!(text, " before level {}", b.level);
-            for e in s.entries_of(b) {
-                let _ = writeln!(text, "     {e}");
-            }
-        }
-    }
-    text
 }
 
 /// Runs cases until `frames` frames are done.

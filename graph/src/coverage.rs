@@ -13,6 +13,7 @@
 //! was made available before in a chain that reaches its source stages. Entries of one call do not chain.
 
 use crate::pairs::{AtomSet, PairId, PairTable, StageIndex, bits};
+use smallvec::SmallVec;
 
 /// The three tables.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Coverage {
     exec: Vec<u64>,
     avail: Vec<u64>,
     vis: Vec<u64>,
+    /// Memory for [`apply`](Self::apply), where this is its scratch.
+    spare: Option<Box<Coverage>>,
 }
 
 /// One barrier entry in numbers.
@@ -92,15 +95,20 @@ impl Coverage {
         (0..self.stages).filter(|&t| self.available(atom, t as u8) > level).fold(0, |set, t| set | 1 << t)
     }
 
+    /// The stages whose later work is ordered after that of `first` at `level`.
+    pub(crate) fn ordered_after(&self, first: StageIndex, level: u64) -> u64 {
+        (0..self.stages).filter(|&t| self.ordered(first, t as u8) > level).fold(0, |set, t| set | 1 << t)
+    }
+
     /// Whether the writes of `src` at `level` are visible to every access of `dst`.
     pub(crate) fn memory_covered(&self, pairs: &PairTable, src: PairId, dst: PairId, level: u64) -> bool {
         let (src, dst) = (pairs.get(src), pairs.get(dst));
         src.write_list.iter().all(|&w| dst.atom_list.iter().all(|&d| self.visible(w, d) > level))
     }
 
-    /// Whether the stages of `src` at `level` happen before those of `dst`.
+    /// Whether what `src` read at `level` happens before the writes of `dst`.
     pub(crate) fn exec_covered(&self, pairs: &PairTable, src: PairId, dst: PairId, level: u64) -> bool {
-        let (src, dst) = (pairs.get(src).stages, pairs.get(dst).stages);
+        let (src, dst) = (pairs.get(src).read_stages, pairs.get(dst).write_stages);
         bits(src).all(|s| bits(dst).all(|t| self.ordered(s, t) > level))
     }
 
@@ -129,7 +137,8 @@ impl Coverage {
         }
     }
 
-    /// Enters that an entry before level `boundary` also makes the writes of `atom` available.
+    /// Enters that an entry also makes the writes of `atom` before level `boundary` visible, and their being available
+    /// known to its stages.
     pub(crate) fn raise_visible(&mut self, atom: u8, entry: &EntryScopes, boundary: u64) {
         for d in entry.dst_atoms.iter() {
             let cell = &mut self.vis[usize::from(atom) * self.atoms + usize::from(d)];
@@ -137,6 +146,21 @@ impl Coverage {
         }
         let row = usize::from(atom) * self.stages;
         raise(&mut self.avail[row..row + self.stages], entry.dst_stages, boundary);
+    }
+
+    /// Enters again what a call does for the writes of `atom`, of which more are available than when it was entered.
+    pub(crate) fn apply_to_write(&mut self, atom: u8, entries: &[EntryScopes], boundary: u64) {
+        let row = usize::from(atom) * self.stages;
+        // Entries of one call do not chain.
+        let before: SmallVec<[u64; 16]> = self.avail[row..row + self.stages].into();
+        for entry in entries {
+            let reached = if entry.src_writes.contains(atom) {
+                boundary
+            } else {
+                bits(entry.src_stages).map(|m| before[usize::from(m)]).max().unwrap_or(0)
+            };
+            self.raise_visible(atom, entry, reached);
+        }
     }
 
     /// Enters one call, standing before level `boundary`. `scratch` is overwritten.
@@ -147,12 +171,13 @@ impl Coverage {
         }
         // Entries of one call do not chain: each looks at the tables as they were before the call.
         scratch.clone_from(self);
-        let mut one = Coverage::default();
+        let mut one = scratch.spare.take().unwrap_or_default();
         for entry in entries {
-            one.clone_from(scratch);
+            one.as_mut().clone_from(scratch);
             one.apply_one(entry, boundary);
             self.raise_to(&one);
         }
+        scratch.spare = Some(one);
     }
 
     /// Enters a full barrier before level `boundary`: everything earlier is ordered and visible.

@@ -74,7 +74,8 @@ pub(crate) struct Pair {
     /// Those of its atoms that write.
     pub(crate) writes: AtomSet,
     pub(crate) write_list: SmallVec<[AtomIndex; 2]>,
-    /// Stages of atoms that write.
+    /// Stages of atoms that read, and of those that write.
+    pub(crate) read_stages: u64,
     pub(crate) write_stages: u64,
     /// Whether a stage reads that does not write: whoever overwrites must wait for it too.
     pub(crate) reads_elsewhere: bool,
@@ -103,13 +104,18 @@ pub(crate) struct PairTable {
 
 impl Default for PairTable {
     fn default() -> Self {
-        let mut table = PairTable { pairs: Vec::new(), cache: [0; 64], stages: Vec::new(), atoms: Vec::new() };
+        let mut table = PairTable::vacant();
         table.intern(Access::NONE);
         table
     }
 }
 
 impl PairTable {
+    /// Stands in while the real one is lent out: no pairs, nothing allocated.
+    pub(crate) fn vacant() -> Self {
+        PairTable { pairs: Vec::new(), cache: [0; 64], stages: Vec::new(), atoms: Vec::new() }
+    }
+
     pub(crate) fn intern(&mut self, access: Access) -> PairId {
         let mixed = (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let slot = (mixed >> 58) as usize;
@@ -135,7 +141,7 @@ impl PairTable {
     /// What an access reads in stages where it does not write.
     pub(crate) fn elsewhere(&mut self, id: PairId) -> PairId {
         let pair = self.get(id);
-        let (stages, access) = (pair.stages & !pair.write_stages, pair.access.access.expanded());
+        let (stages, access) = (pair.read_stages & !pair.write_stages, pair.access.access.expanded());
         self.intern(Access::new(self.stage_flags(stages), access & AccessFlags::READS))
     }
 
@@ -167,6 +173,13 @@ impl PairTable {
         bits(stages).fold(Stages::empty(), |all, s| all | self.stages[usize::from(s)])
     }
 
+    /// The numbers of the stages that flags stand for, among those ever seen.
+    pub(crate) fn stages_of(&self, flags: Stages) -> u64 {
+        let flags = flags.expanded();
+        let seen = self.stages.iter().enumerate().filter(|(_, s)| flags.contains(**s));
+        seen.fold(0, |set, (i, _)| set | 1 << i)
+    }
+
     /// Whether a set of stage numbers is the host alone.
     pub(crate) fn is_host(&self, stage: StageIndex) -> bool {
         self.stages[usize::from(stage)] == Stages::HOST
@@ -181,6 +194,7 @@ impl PairTable {
             atom_list: SmallVec::new(),
             writes: AtomSet::default(),
             write_list: SmallVec::new(),
+            read_stages: 0,
             write_stages: 0,
             reads_elsewhere: false,
             usages: access.required_usages().collect(),
@@ -202,10 +216,12 @@ impl PairTable {
                     pair.write_stages |= 1 << number;
                     pair.writes.insert(atom);
                     pair.write_list.push(atom);
+                } else {
+                    pair.read_stages |= 1 << number;
                 }
             }
         }
-        pair.reads_elsewhere = pair.write_stages != 0 && pair.stages != pair.write_stages;
+        pair.reads_elsewhere = pair.write_stages != 0 && pair.read_stages & !pair.write_stages != 0;
         self.pairs.push(pair);
         self.pairs.len() - 1
     }

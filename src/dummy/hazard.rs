@@ -18,6 +18,8 @@ pub enum MkHazardKind {
     WriteAfterWrite,
     /// A write that nothing orders after an earlier read of the bytes.
     WriteAfterRead,
+    /// A command that `order` puts after another, and that nothing orders after all that the other declares.
+    OrderViolated,
     /// Ordered, but the earlier write was never made available.
     NotAvailable,
     /// Ordered, and the earlier write is available, but not visible to this stage and access.
@@ -50,6 +52,10 @@ impl MkHazardKind {
         match self {
             K::ReadAfterWrite | K::WriteAfterWrite | K::WriteAfterRead => {
                 "Vulkan specification 7.1, \"Execution and Memory Dependencies\": execution dependency"
+            }
+            K::OrderViolated => {
+                "an explicit order is an execution and memory dependency between all that both declare (Vulkan \
+                 specification 7.1, \"Execution and Memory Dependencies\")"
             }
             K::NotAvailable => {
                 "Vulkan specification 7.1, \"Execution and Memory Dependencies\": availability operation, \
@@ -92,6 +98,7 @@ impl MkHazardKind {
             K::ReadAfterWrite => "read after write without a dependency",
             K::WriteAfterWrite => "write after write without a dependency",
             K::WriteAfterRead => "write after read without a dependency",
+            K::OrderViolated => "explicit order without a dependency",
             K::NotAvailable => "earlier write not made available",
             K::NotVisible => "earlier write not visible",
             K::Uninitialized => "read of uninitialised bytes",
@@ -109,7 +116,9 @@ impl MkHazardKind {
     const fn missing(self) -> Option<&'static str> {
         use MkHazardKind as K;
         Some(match self {
-            K::ReadAfterWrite | K::WriteAfterWrite => "an execution and memory dependency between the two",
+            K::ReadAfterWrite | K::WriteAfterWrite | K::OrderViolated => {
+                "an execution and memory dependency between the two"
+            }
             K::WriteAfterRead => "an execution dependency between the two",
             K::NotAvailable => "the first's access in the source of a barrier that includes its stage",
             K::NotVisible => "the second's stage and access in the destination of a barrier after the first",

@@ -1,5 +1,6 @@
 //! Kernels, and the memory they see: what their pass declared, nothing else.
 
+use crate::arena::Closures;
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, Reports};
 use super::memory::{Lender, LentRead, LentWrite, Raw, STALE};
 use super::record::Declared;
@@ -10,15 +11,14 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
-type Closure = dyn FnOnce(&MkKernelMemory<'_>) -> Result<(), MkError> + Send;
+/// How a kernel is called.
+type Call = unsafe fn(*mut u8, &MkKernelMemory<'_>) -> Result<(), MkError>;
 
-/// One kernel. With [`Kernels`], the only place that knows how a closure is kept.
-struct Kernel(Box<Closure>);
-
-/// The kernels of a recording, in order.
+/// The kernels of a recording, in order, in an arena that is used again.
 #[derive(Default)]
 pub(super) struct Kernels {
-    list: Vec<Option<Kernel>>,
+    closures: Closures<Call>,
+    len: u32,
 }
 
 impl Kernels {
@@ -26,24 +26,41 @@ impl Kernels {
     where
         F: FnOnce(&MkKernelMemory<'_>) -> Result<(), MkError> + Send + 'static,
     {
-        self.list.push(Some(Kernel(Box::new(kernel))));
+        // SAFETY: `call::<F>` moves an `F` out. It borrows nothing that ends. Keys ascend.
+        unsafe { self.closures.push(self.len, kernel, call::<F>) };
+        self.len += 1;
     }
 
     pub(super) fn len(&self) -> usize {
-        self.list.len()
+        self.len as usize
     }
 
     /// Runs a kernel; it is gone afterwards.
     pub(super) fn run(&mut self, at: usize, memory: &MkKernelMemory<'_>) -> Result<(), MkError> {
-        match self.list.get_mut(at).and_then(Option::take) {
-            Some(kernel) => (kernel.0)(memory),
-            None => Ok(()),
-        }
+        let key = u32::try_from(at).unwrap_or(u32::MAX);
+        let Some(taken) = self.closures.take(key) else { return Ok(()) };
+        let (at, call) = taken.into_parts();
+        // SAFETY: `at` is the kernel that `call` was stored with, taken out just now, and called once.
+        unsafe { call(at, memory) }
     }
 
     pub(super) fn clear(&mut self) {
-        self.list.clear();
+        self.len = 0;
+        self.closures.clear();
     }
+}
+
+/// Runs a stored kernel.
+///
+/// # Safety
+/// `at` holds an `F` that nobody uses or drops afterwards.
+unsafe fn call<F>(at: *mut u8, memory: &MkKernelMemory<'_>) -> Result<(), MkError>
+where
+    F: FnOnce(&MkKernelMemory<'_>) -> Result<(), MkError>,
+{
+    // SAFETY: by this function's contract.
+    let kernel = unsafe { at.cast::<F>().read() };
+    kernel(memory)
 }
 
 /// What a running kernel sees of the device's memory.

@@ -11,6 +11,7 @@ mod hazard;
 mod kernel;
 mod memory;
 mod model;
+mod order;
 mod queue;
 mod record;
 mod run;

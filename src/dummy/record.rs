@@ -41,6 +41,9 @@ pub(super) struct Recorded {
     pub(super) passes: Vec<PassRecord>,
     pub(super) uses: Vec<Declared>,
     pub(super) kernels: Kernels,
+    /// Explicit orders, with the accesses of both sides in `order_accesses`.
+    pub(super) orders: Vec<Ordered>,
+    pub(super) order_accesses: Vec<Access>,
     pub(super) host_reads: Vec<(u32, Range<u64>)>,
     /// What the host wrote before the submission.
     pub(super) host_writes: Vec<HostWrite>,
@@ -79,6 +82,16 @@ pub(super) struct Declared {
     pub(super) mode: Mode,
 }
 
+/// An explicit order between two steps.
+pub(super) struct Ordered {
+    /// Positions in the steps.
+    pub(super) first: usize,
+    pub(super) then: usize,
+    /// Positions in `order_accesses`.
+    pub(super) first_accesses: Range<usize>,
+    pub(super) then_accesses: Range<usize>,
+}
+
 /// Bytes the host wrote.
 pub(super) struct HostWrite {
     pub(super) block: Arc<Block>,
@@ -99,6 +112,8 @@ impl Recorded {
         self.names.clear();
         self.passes.clear();
         self.uses.clear();
+        self.orders.clear();
+        self.order_accesses.clear();
         self.host_reads.clear();
         self.host_writes.clear();
         self.persistent_at.clear();
@@ -139,6 +154,7 @@ impl Recorded {
             };
             self.steps.push(step);
         }
+        self.orders(input);
         for read in &schedule.host_reads {
             let at = self.buffer(BufferRef::Local(read.resource), input)?;
             self.host_reads.push((at, read.offset..read.offset.saturating_add(read.size)));
@@ -177,6 +193,28 @@ impl Recorded {
             kernels: kernels..self.kernels.len(),
         });
         Ok(Step::Pass(self.passes.len() - 1))
+    }
+
+    /// Notes the explicit orders between nodes that the schedule runs.
+    fn orders(&mut self, input: MkRecordInput<'_, DummyBackend>) {
+        for order in input.graph.orders() {
+            let step = |pass: memkit_graph::PassId| super::order::step_of(input, u32::try_from(pass.index()).ok()?);
+            let (Some(first), Some(then)) = (step(order.first), step(order.then)) else { continue };
+            let mut side = |pass: memkit_graph::PassId, extra| {
+                let start = self.order_accesses.len();
+                let node = input.graph.node(pass.index());
+                let uses = node.map_or(&[][..], |n| input.graph.uses(n));
+                self.order_accesses.extend(uses.iter().map(|u| u.access));
+                self.order_accesses.extend(Some(extra).filter(|e| *e != Access::NONE));
+                if self.order_accesses.len() == start {
+                    self.order_accesses.push(super::order::ANYTHING);
+                }
+                start..self.order_accesses.len()
+            };
+            let first_accesses = side(order.first, order.first_access);
+            let then_accesses = side(order.then, order.then_access);
+            self.orders.push(Ordered { first, then, first_accesses, then_accesses });
+        }
     }
 
     /// Notes where each resource is, so that finding one takes no search.

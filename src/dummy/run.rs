@@ -20,17 +20,19 @@ const NAMES: usize = 4096;
 
 /// The device's side of the queue: owned by its thread.
 pub(super) struct Runner {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     token: DeviceToken,
     /// `None`: nothing is checked.
-    model: Option<Model>,
-    names: HashSet<Arc<str>>,
+    pub(super) model: Option<Model>,
+    pub(super) names: HashSet<Arc<str>>,
     verdict: Verdict,
     /// Buffers and bytes of the running pass that it may not see.
     stale: Vec<(u32, Range<u64>)>,
     /// Buffers and bytes whose content is undefined once the command ran.
     torn: Vec<(u32, Range<u64>)>,
     order: Vec<Range<u64>>,
+    /// Of each explicit order whose first command ran: its number in the model.
+    pub(super) ordered: Vec<Option<usize>>,
 }
 
 impl Runner {
@@ -45,13 +47,15 @@ impl Runner {
             stale: Vec::new(),
             torn: Vec::new(),
             order: Vec::new(),
+            ordered: Vec::new(),
         }
     }
 
     pub(super) fn run(&mut self, recorded: &mut Recorded) {
         self.begin(recorded);
         let steps = std::mem::take(&mut recorded.steps);
-        for step in &steps {
+        for (at, step) in steps.iter().enumerate() {
+            self.order_then(recorded, &steps, at);
             match step {
                 Step::Barrier(entries) => {
                     let number = self.shared.barriers.fetch_add(1, Ordering::Relaxed);
@@ -68,6 +72,7 @@ impl Runner {
                     self.fill(recorded, *to, *offset..offset.saturating_add(*size), *value);
                 }
             }
+            self.order_first(recorded, &steps, at);
         }
         recorded.steps = steps;
         self.end(recorded);
@@ -75,6 +80,9 @@ impl Runner {
 
     fn begin(&mut self, recorded: &Recorded) {
         let Some(model) = &mut self.model else { return };
+        model.clear_orders();
+        self.ordered.clear();
+        self.ordered.resize(recorded.orders.len(), None);
         for write in &recorded.host_writes {
             model.host_write(&write.block, &write.range, write.observed, &self.shared.reports);
         }
@@ -325,7 +333,7 @@ fn span(start: u64, region: &CopyRegion) -> Range<u64> {
 }
 
 /// The kept copy of a name: records that name a pass share it.
-fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+pub(super) fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     if let Some(kept) = names.get(name) {
         return kept.clone();
     }

@@ -19,6 +19,10 @@ pub(super) struct Instance {
 
 type Messenger = Option<(ext::debug_utils::Instance, vk::DebugUtilsMessengerEXT)>;
 
+/// Held while the loader looks for drivers or lets them go. NVIDIA's (580) crashes when it is loaded on one thread
+/// while it is unloaded on another.
+static LOADING: Mutex<()> = Mutex::new(());
+
 /// The loader, opened at most once. It stays for the life of the process: software drivers leave threads and
 /// thread-local data behind that do not survive being unloaded.
 fn entry() -> Result<Entry, MkError> {
@@ -38,6 +42,7 @@ fn entry() -> Result<Entry, MkError> {
 impl Instance {
     pub(super) fn new(config: &VulkanConfig) -> Result<Self, MkError> {
         let entry = entry()?;
+        let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the entry is loaded; enumerating has no further requirements.
         let version = unsafe { entry.try_enumerate_instance_version() }
             .map_err(no_driver("the loader does not tell its version"))?
@@ -107,6 +112,7 @@ impl Instance {
             vk::Result::ERROR_LAYER_NOT_PRESENT => layer_missing(),
             result => no_driver("no instance can be made")(result),
         })?;
+        drop(loading);
         // From here on dropping `instance` cleans up.
         let mut instance = Instance { raw, debug_utils, log, owned: Some(None) };
         if collect {
@@ -136,6 +142,7 @@ impl Drop for Instance {
             // SAFETY: made by this instance, destroyed once, nobody else uses it.
             unsafe { fns.destroy_debug_utils_messenger(messenger, None) };
         }
+        let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: made by `new`; its device is destroyed before, see `Gpu`.
         unsafe { self.raw.destroy_instance(None) };
     }

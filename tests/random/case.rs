@@ -207,6 +207,8 @@ pub fn decode(raw: &Raw, limits: Limits) -> Case {
             });
             let fills: Vec<Node> = fills.collect();
             frame.orders.iter_mut().for_each(|o| *o = (o.0 + fills.len(), o.1 + fills.len()));
+            // A cycle would drop the frame, and the fills with it.
+            frame.orders.retain(|o| o.0 < o.1);
             frame.prologue = 0;
             frame.nodes.splice(0..0, fills);
         }

@@ -154,7 +154,7 @@ impl Past {
             r.visible.iter().any(|(stages, access)| stages.contains(s) && access.contains(a))
         };
         let memory = byte.write.iter().any(|w| needs.iter().any(|n| !sees(&self.records[w], *n)));
-        let stages = u.access.stages.expanded();
+        let stages: Stages = pairs(u.access, AccessFlags::WRITES).iter().map(|p| p.0).collect();
         let order = u.writes() && byte.reads.iter().any(|r| !self.records[r].after.contains(stages));
         memory || order
     }

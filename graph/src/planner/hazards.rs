@@ -106,7 +106,7 @@ pub(crate) fn run(
 ) {
     begin(resolved, out);
     collect_orders(graph, positions, kept, &mut out.orders);
-    let mut pairs = std::mem::take(&mut state.pairs);
+    let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
     let walk = Walk { graph, state, cover, positions, causes };
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
@@ -382,7 +382,7 @@ fn own_reads(
     let (mut at, mut kept) = (head, tail);
     while let Some(&cell) = out.reads.get(at as usize).filter(|c| c.node == position) {
         at = cell.next;
-        if pairs.get(cell.pair).stages & !write_stages != 0 {
+        if pairs.get(cell.pair).read_stages & !write_stages != 0 {
             out.reads.push(ReadCell { next: kept, ..cell });
             kept = (out.reads.len() - 1) as u32;
         }

@@ -20,6 +20,7 @@
 
 mod access;
 mod barrier;
+mod order;
 mod records;
 
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork, Reports};
@@ -27,7 +28,7 @@ use super::memory::Block;
 use access::{Pair, add, pairs};
 use barrier::Log;
 use memkit_graph::{Access, AccessFlags, BarrierEntry};
-use records::{Track, WriteRecord};
+use records::{Interval, Track, WriteRecord};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,6 +77,8 @@ pub(super) struct Model {
     free: Vec<u32>,
     log: Log,
     ops: u64,
+    /// The first commands of the running submission's explicit orders.
+    orders: Vec<Interval>,
 }
 
 impl Model {
@@ -97,6 +100,7 @@ impl Model {
                     None => {}
                 }
             }
+            self.orders.iter_mut().for_each(|o| self.log.bring_up(o));
             self.log.clear();
         }
     }

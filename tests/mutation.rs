@@ -1,0 +1,142 @@
+//! Takes away any one barrier call, entry, stage or access of a plan: the simulator must object. That proves that
+//! plans are minimal and that the simulator sees.
+//!
+//! Long mode: `MEMKIT_MUTANTS=100000 cargo test --release --test mutation -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod random;
+
+use memkit_gpu::graph::{AccessFlags, BarrierEntry, Schedule, Stages};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use random::case::{Limits, decode, raw};
+use random::rig::{self, Sequence};
+use std::collections::BTreeMap;
+
+/// What is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Call,
+    Entry,
+    SrcStage,
+    SrcAccess,
+    DstStage,
+    DstAccess,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    sequences: u64,
+    killed: BTreeMap<Part, u64>,
+    total: BTreeMap<Part, u64>,
+    survivors: Vec<String>,
+}
+
+impl Tally {
+    fn all(&self) -> u64 {
+        self.total.values().sum()
+    }
+}
+
+/// The accesses that some stage is left for.
+fn possible(access: AccessFlags, stages: Stages) -> AccessFlags {
+    access.iter().filter(|a| a.expanded().intersects(stages.supported_accesses())).collect()
+}
+
+/// An entry without each of its bits. An access goes with the last stage that could do it.
+fn smaller(e: BarrierEntry) -> Vec<(Part, BarrierEntry)> {
+    let mut list = Vec::new();
+    for s in e.src_stages.iter() {
+        let src_stages = e.src_stages.difference(s);
+        list.push((Part::SrcStage, BarrierEntry { src_stages, src_access: possible(e.src_access, src_stages), ..e }));
+    }
+    for s in e.dst_stages.iter() {
+        let dst_stages = e.dst_stages.difference(s);
+        list.push((Part::DstStage, BarrierEntry { dst_stages, dst_access: possible(e.dst_access, dst_stages), ..e }));
+    }
+    for a in e.src_access.iter() {
+        list.push((Part::SrcAccess, BarrierEntry { src_access: e.src_access.difference(a), ..e }));
+    }
+    for a in e.dst_access.iter() {
+        list.push((Part::DstAccess, BarrierEntry { dst_access: e.dst_access.difference(a), ..e }));
+    }
+    list
+}
+
+/// An entry that does nothing.
+const NOTHING: BarrierEntry = BarrierEntry {
+    src_stages: Stages::empty(),
+    src_access: AccessFlags::empty(),
+    dst_stages: Stages::empty(),
+    dst_access: AccessFlags::empty(),
+};
+
+/// Every mutant of a schedule, with what was taken from where.
+fn mutants(schedule: &Schedule) -> Vec<(Part, String, Schedule)> {
+    let mut list = Vec::new();
+    for (i, call) in schedule.barriers.iter().enumerate() {
+        let mut mutant = schedule.clone();
+        mutant.entries[call.entries.start as usize..call.entries.end as usize].fill(NOTHING);
+        list.push((Part::Call, format!("call {i}"), mutant));
+        let several = call.entries.len() > 1;
+        for at in call.entries.start as usize..call.entries.end as usize {
+            let entry = schedule.entries[at];
+            let whole = several.then_some((Part::Entry, NOTHING));
+            for (part, smaller) in whole.into_iter().chain(smaller(entry)) {
+                let mut mutant = schedule.clone();
+                mutant.entries[at] = smaller;
+                list.push((part, format!("call {i}: {entry}  =>  {smaller}"), mutant));
+            }
+        }
+    }
+    list
+}
+
+fn check(sequence: &Sequence, tally: &mut Tally) {
+    assert!(sequence.run(None, false).hazards.is_empty(), "see the test target `oracle`");
+    tally.sequences += 1;
+    for (k, planned) in sequence.frames.iter().enumerate() {
+        for (part, what, mutant) in mutants(&planned.schedule) {
+            *tally.total.entry(part).or_default() += 1;
+            if sequence.run(Some((k, &mutant)), false).hazards.is_empty() {
+                tally.survivors.push(format!("frame {k}, {what}\n{}", random::listing(sequence, k)));
+            } else {
+                *tally.killed.entry(part).or_default() += 1;
+            }
+        }
+    }
+}
+
+fn run(mutants: u64, seed: u64) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut tally = Tally::default();
+    while tally.all() < mutants {
+        let limits = Limits { frames: 4, passes: [6, 12, 40][tally.sequences as usize % 3], coarsen: false };
+        let raw = raw(limits).new_tree(&mut runner).unwrap().current();
+        let (sequence, _) = rig::plan(&decode(&raw, limits), rig::How { bare: true });
+        check(&sequence, &mut tally);
+    }
+    let (killed, total) = (tally.killed.values().sum::<u64>(), tally.all());
+    for (part, n) in &tally.total {
+        println!("{part:?}: {}/{n}", tally.killed.get(part).copied().unwrap_or(0));
+    }
+    // No rule makes a mutant equivalent: the list is empty.
+    println!("{} sequences: killed {killed}/{total}, equivalent 0", tally.sequences);
+    let shortest = tally.survivors.iter().min_by_key(|s| s.len());
+    assert!(killed == total, "{} survive, among them\n{}", tally.survivors.len(), shortest.unwrap());
+}
+
+#[test]
+fn every_part_of_a_plan_is_needed() {
+    run(6_000, 1);
+}
+
+#[test]
+#[ignore = "long: run with --release; MEMKIT_MUTANTS says how many mutants at least, MEMKIT_SEED which"]
+fn every_part_of_many_plans_is_needed() {
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    run(number("MEMKIT_MUTANTS", 100_000), number("MEMKIT_SEED", 2));
+}
