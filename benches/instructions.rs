@@ -37,7 +37,9 @@ fn main() -> ExitCode {
         // A hundred passes of G2 are a hundred chains of one pass: none reads anything.
         let fewer = if shape == Shape::G1 { hundred } else { thousand };
         if five_thousand * 100 > fewer * GROWTH {
-            eprintln!("{shape:?}: planning grows: {five_thousand} instructions a pass at 5,000 passes, {fewer} at fewer");
+            eprintln!(
+                "{shape:?}: planning grows: {five_thousand} instructions a pass at 5,000 passes, {fewer} at fewer"
+            );
             fine = false;
         }
     }

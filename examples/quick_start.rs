@@ -1,4 +1,5 @@
 //! The quick start of the README: a staging buffer, a device buffer, a transfer.
+#![allow(clippy::unwrap_used, reason = "the quick start as it stands in the README")]
 
 use memkit_gpu::{DummyBackend, MkBufferUsage, MkGpu};
 

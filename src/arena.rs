@@ -232,7 +232,11 @@ mod tests {
             assert_eq!(out.len(), 50);
             assert_eq!(out[0], 98);
             closures.clear();
-            assert_eq!(Arc::strong_count(&counted), 1, "round {round}: nothing leaks, nothing is dropped twice");
+            assert_eq!(
+                Arc::strong_count(&counted),
+                1,
+                "round {round}: nothing leaks, nothing is dropped twice"
+            );
         }
     }
 

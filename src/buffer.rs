@@ -91,7 +91,11 @@ impl MkBuffer {
     ///
     /// # Errors
     /// As for [`write`](Self::write).
-    pub fn read<T: NoUninit + AnyBitPattern>(&mut self, offset: usize, data: &mut [T]) -> Result<(), MkError> {
+    pub fn read<T: NoUninit + AnyBitPattern>(
+        &mut self,
+        offset: usize,
+        data: &mut [T],
+    ) -> Result<(), MkError> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(data);
         let range = self.check_range(offset, bytes.len())?;
         bytes.copy_from_slice(&MkMapped::new(&self.inner, range, MapMode::Read)?);

@@ -16,7 +16,12 @@ use std::time::{Duration, Instant};
 
 /// What handles and tickets ask of their `MkGpu`.
 pub(crate) trait Device: Send + Sync {
-    fn create_buffer(&self, desc: &MkBufferDesc<'_>, gpu: GpuRef, at: &Location<'_>) -> Result<MkBuffer, MkError>;
+    fn create_buffer(
+        &self,
+        desc: &MkBufferDesc<'_>,
+        gpu: GpuRef,
+        at: &Location<'_>,
+    ) -> Result<MkBuffer, MkError>;
     /// Whether no submitted or pending work uses the buffer.
     fn is_idle(&self, id: ResourceId) -> Result<bool, MkError>;
     /// Keeps the device from the buffer and returns where it is mapped.

@@ -42,7 +42,9 @@ pub enum MkError {
         limit: u64,
     },
     /// A transfer whose two ends differ in size, or that does not fit.
-    #[error("transfer of {from_size} bytes of `{from}` does not fit the {to_size} bytes of `{to}`; name a size and offsets that fit")]
+    #[error(
+        "transfer of {from_size} bytes of `{from}` does not fit the {to_size} bytes of `{to}`; name a size and offsets that fit"
+    )]
     SizeMismatch {
         /// Source.
         from: Box<str>,
@@ -64,7 +66,9 @@ pub enum MkError {
         alignment: u64,
     },
     /// The buffer is still used by a transfer.
-    #[error("`{resource}` is in use by a pending or running transfer; wait for its ticket, or use another buffer")]
+    #[error(
+        "`{resource}` is in use by a pending or running transfer; wait for its ticket, or use another buffer"
+    )]
     InUse {
         /// The buffer.
         resource: Box<str>,
@@ -85,7 +89,9 @@ pub enum MkError {
         resource: Box<str>,
     },
     /// The frame's own bytes fill the staging memory.
-    #[error("{asked} more bytes of staging memory asked for, {held_by_this_frame} of the limit of {limit} are held by this frame; spread the upload over frames, or raise MkGpuConfig::staging_limit")]
+    #[error(
+        "{asked} more bytes of staging memory asked for, {held_by_this_frame} of the limit of {limit} are held by this frame; spread the upload over frames, or raise MkGpuConfig::staging_limit"
+    )]
     StagingLimit {
         /// Bytes asked for.
         asked: u64,
@@ -126,7 +132,9 @@ pub enum MkError {
         what: Box<str>,
     },
     /// A kernel of the simulated device borrows bytes twice, once to write.
-    #[error("kernel of pass `{pass}` borrows `{resource}` while it is borrowed to be written; drop the first borrow")]
+    #[error(
+        "kernel of pass `{pass}` borrows `{resource}` while it is borrowed to be written; drop the first borrow"
+    )]
     BorrowConflict {
         /// The pass.
         pass: Box<str>,
@@ -134,7 +142,9 @@ pub enum MkError {
         resource: Box<str>,
     },
     /// No Vulkan loader or driver.
-    #[error("no Vulkan driver: {reason}; install one (Debian: mesa-vulkan-drivers), or use the Dummy backend")]
+    #[error(
+        "no Vulkan driver: {reason}; install one (Debian: mesa-vulkan-drivers), or use the Dummy backend"
+    )]
     DriverMissing {
         /// What was tried.
         reason: Box<str>,
@@ -142,7 +152,9 @@ pub enum MkError {
         source: Option<MkSource>,
     },
     /// A layer that was asked for is not installed.
-    #[error("the layer `{layer}` is not installed; install it (Debian: vulkan-validationlayers), or turn VulkanConfig::validation off")]
+    #[error(
+        "the layer `{layer}` is not installed; install it (Debian: vulkan-validationlayers), or turn VulkanConfig::validation off"
+    )]
     LayerMissing {
         /// The layer.
         layer: Box<str>,

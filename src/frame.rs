@@ -83,8 +83,14 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     /// Begins a pass: one statement that ends with [`record`](MkPassBuilder::record).
     pub fn pass(&mut self, name: &str) -> MkPassBuilder<'_, 'f, B> {
         let ws = &mut self.work.ws;
-        let declare = Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems };
-        MkPassBuilder { pass: ws.graph.pass(name), declare, closures: &mut ws.closures, _closures: PhantomData }
+        let declare =
+            Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems };
+        MkPassBuilder {
+            pass: ws.graph.pass(name),
+            declare,
+            closures: &mut ws.closures,
+            _closures: PhantomData,
+        }
     }
 
     /// A buffer of `size` bytes that lives inside this frame. What it is used for follows from its accesses.
@@ -151,9 +157,9 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
 
     pub(crate) fn declare(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
         let ws = &mut self.work.ws;
-        Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems }.slice(slice)
+        Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems }
+            .slice(slice)
     }
-
 }
 
 /// What declaring a use needs of the frame.

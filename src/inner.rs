@@ -177,7 +177,12 @@ impl<B: MkGpuBackend> Inner<B> {
 }
 
 impl<B: MkGpuBackend> Device for Inner<B> {
-    fn create_buffer(&self, desc: &MkBufferDesc<'_>, gpu: GpuRef, at: &Location<'_>) -> Result<MkBuffer, MkError> {
+    fn create_buffer(
+        &self,
+        desc: &MkBufferDesc<'_>,
+        gpu: GpuRef,
+        at: &Location<'_>,
+    ) -> Result<MkBuffer, MkError> {
         self.make(gpu, desc, "buffer", at)
     }
 
@@ -289,7 +294,9 @@ impl<B: MkGpuBackend> Drop for Inner<B> {
         core.workspaces.clear();
         core.pending.clear();
         let slots = core.buffers.drain(..).flatten().map(|s| s.buffer);
-        for buffer in slots.chain(core.staging.chunks.drain(..).filter_map(|c| c.buffer).chain(core.staging.given_up.drain(..))) {
+        for buffer in slots.chain(
+            core.staging.chunks.drain(..).filter_map(|c| c.buffer).chain(core.staging.given_up.drain(..)),
+        ) {
             // SAFETY: made by this backend, taken out of the tables; everything submitted is done, and nothing else
             // can be submitted any more.
             unsafe { self.backend.destroy_buffer(buffer) };

@@ -21,28 +21,28 @@ mod upload;
 #[cfg(feature = "vulkan")]
 pub mod vulkan;
 
+#[cfg(feature = "vulkan")]
+pub use ash;
 pub use backend::{MkBackendBufferDesc, MkGpuBackend, MkPass, MkRecordInput, MkRecordPass, MkResolved};
-pub use bytemuck;
 pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkSlice, MkStagingBuffer, MkTransient};
+pub use bytemuck;
 pub use dummy::{
-    DummyBackend, DummyBackendConfig, DummyBuffer, DummyContext, DummyRecording, DummyStats, MkHazard, MkHazardKind,
-    MkHazardParty, MkHazardWork, MkKernelMemory, MkKernelRead, MkKernelWrite,
+    DummyBackend, DummyBackendConfig, DummyBuffer, DummyContext, DummyRecording, DummyStats, MkHazard,
+    MkHazardKind, MkHazardParty, MkHazardWork, MkKernelMemory, MkKernelRead, MkKernelWrite,
 };
 pub use error::{MkError, MkFrameError, MkFrameProblem, MkSource};
 pub use frame::{MkFrame, MkPassBuilder};
 pub use gpu::{MkGpu, MkGpuConfig};
 pub use mapped::MkMapped;
 pub use memkit_graph as graph;
-pub use memkit_graph::{Access, FrameDump, PassId as MkPassId, Queue};
 pub use memkit_graph::BufferUsage as MkBufferUsage;
+pub use memkit_graph::{Access, FrameDump, PassId as MkPassId, Queue};
 pub use memory::{MkBufferDesc, MkCapabilities, MkMemoryType};
 pub use pool::{MkGpuPool, MkPooledBuffer};
 pub use readback::MkReadback;
 pub use stats::MkFrameStats;
 pub use sync::MkFence;
 pub use transfer::{MkBatchTransfer, MkGpuTransfer, MkTransferBuilder};
-#[cfg(feature = "vulkan")]
-pub use ash;
 #[cfg(feature = "vulkan")]
 pub use vulkan::{
     MkQueueLock, MkValidationLog, MkValidationMessage, MkValidationSeverity, VulkanBackend, VulkanBorrow,

@@ -113,7 +113,9 @@ impl Drop for MkPooledBuffer {
         let Some(pool) = self.pool.upgrade() else { return };
         // What the caller swapped in may be something else.
         let b = &self.buffer.inner;
-        if (b.size, b.usage, b.memory) == (pool.size as u64, pool.usage, pool.memory) && b.gpu.id == pool.gpu.id {
+        if (b.size, b.usage, b.memory) == (pool.size as u64, pool.usage, pool.memory)
+            && b.gpu.id == pool.gpu.id
+        {
             lock(&pool.free).push(MkBuffer { inner: self.buffer.inner.clone() });
         }
     }

@@ -196,7 +196,8 @@ impl Readbacks {
     }
 
     pub(crate) fn open(&mut self, block: Block) -> ReadbackKey {
-        let slot = |generation| Slot { generation, block, progress: Progress::Open, dropped: false, used: true };
+        let slot =
+            |generation| Slot { generation, block, progress: Progress::Open, dropped: false, used: true };
         if let Some(index) = self.free.pop() {
             let generation = self.slots[index as usize].generation.wrapping_add(1);
             self.slots[index as usize] = slot(generation);

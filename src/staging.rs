@@ -64,7 +64,13 @@ pub(crate) enum Room {
 impl<B: MkGpuBackend> Staging<B> {
     /// `largest`: the largest buffer of the device, which no chunk exceeds.
     pub(crate) fn new(chunk_size: u64, limit: u64, largest: u64) -> Self {
-        Staging { chunks: Vec::new(), given_up: Vec::new(), total: 0, chunk_size: chunk_size.max(256).min(largest), limit }
+        Staging {
+            chunks: Vec::new(),
+            given_up: Vec::new(),
+            total: 0,
+            chunk_size: chunk_size.max(256).min(largest),
+            limit,
+        }
     }
 
     /// Finds room: at least `contiguous` bytes in one piece, or as much as there is of it if `contiguous` is 0.
@@ -75,7 +81,8 @@ impl<B: MkGpuBackend> Staging<B> {
         // The fullest chunk that will do: the others then come back as a whole.
         let wanted = contiguous.max(1);
         let fits = |c: &StagingChunk<B>| !c.held && c.size - c.begin() >= wanted;
-        let best = (0..self.chunks.len()).filter(|&i| fits(&self.chunks[i])).max_by_key(|&i| self.chunks[i].head);
+        let best =
+            (0..self.chunks.len()).filter(|&i| fits(&self.chunks[i])).max_by_key(|&i| self.chunks[i].head);
         if let Some(number) = best {
             return Room::Chunk(self.hold(number));
         }

@@ -263,7 +263,13 @@ impl<B: MkGpuBackend> Inner<B> {
                         host_reads: false,
                     };
                     let id = self.make_in(core, &own)?;
-                    core.transients.push(PooledTransient { id, size: desc.size, usage, chosen_by: 0, chosen_at: 0 });
+                    core.transients.push(PooledTransient {
+                        id,
+                        size: desc.size,
+                        usage,
+                        chosen_by: 0,
+                        chosen_at: 0,
+                    });
                     let last = core.transients.len() - 1;
                     &mut core.transients[last]
                 }

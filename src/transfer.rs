@@ -158,7 +158,11 @@ impl BatchLog {
     /// The timeline value that ends a batch: 0 if it is done, none while it is pending.
     pub(crate) fn value(&mut self, batch: u64) -> Result<Option<u64>, MkError> {
         if batch <= self.first {
-            return if self.cancelled.binary_search(&batch).is_ok() { Err(MkError::Cancelled) } else { Ok(Some(0)) };
+            return if self.cancelled.binary_search(&batch).is_ok() {
+                Err(MkError::Cancelled)
+            } else {
+                Ok(Some(0))
+            };
         }
         match self.state(batch) {
             Some(BatchState::Submitted(value)) => Ok(Some(*value)),

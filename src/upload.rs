@@ -187,11 +187,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
 }
 
 impl<B: MkGpuBackend> Inner<B> {
-    fn make_chunk(
-        &self,
-        core: &mut Core<B>,
-        size: u64,
-    ) -> Result<HeldChunk, MkError> {
+    fn make_chunk(&self, core: &mut Core<B>, size: u64) -> Result<HeldChunk, MkError> {
         let desc = MkBackendBufferDesc {
             name: "staging chunk",
             size,
@@ -243,4 +239,3 @@ impl<B: MkGpuBackend> Inner<B> {
         Ok((block, resource.into()))
     }
 }
-

@@ -3,7 +3,9 @@
 
 mod common;
 use common::*;
-use memkit_gpu::{DummyBackend, MkBufferUsage, MkDeviceBuffer, MkError, MkFence, MkFrame, MkGpu, MkGpuBackend};
+use memkit_gpu::{
+    DummyBackend, MkBufferUsage, MkDeviceBuffer, MkError, MkFence, MkFrame, MkGpu, MkGpuBackend,
+};
 use std::collections::HashMap;
 
 /// A renderer that owns the gpu and the frame it is drawing.

@@ -5,8 +5,8 @@ mod common;
 use common::*;
 use memkit_gpu::graph::GraphError;
 use memkit_gpu::{
-    Access, DummyBackend, DummyBackendConfig, MkBufferDesc, MkBufferUsage, MkDeviceBuffer, MkError, MkFrame, MkGpu,
-    Queue,
+    Access, DummyBackend, DummyBackendConfig, MkBufferDesc, MkBufferUsage, MkDeviceBuffer, MkError, MkFrame,
+    MkGpu, Queue,
 };
 use std::error::Error;
 use std::ops::Bound;
@@ -87,7 +87,10 @@ fn ranges_out_of_bounds_reversed_and_empty() {
         let e = refuse(&["`far`"], move |_, frame, victim| {
             frame.pass("far").modify(victim.slice(start..end), RW).record(|_| Ok(()));
         });
-        assert!(matches!(e, GraphError::OutOfBounds { .. } | GraphError::EmptyRange { .. }), "{start}..{end}: {e}");
+        assert!(
+            matches!(e, GraphError::OutOfBounds { .. } | GraphError::EmptyRange { .. }),
+            "{start}..{end}: {e}"
+        );
     }
     let e = refuse(&["`nothing`", "empty"], |_, frame, victim| {
         frame.pass("nothing").modify(victim.slice(8..8), RW).record(|_| Ok(()));
@@ -283,7 +286,10 @@ fn uploads_larger_than_their_destination() {
     let mut frame = gpu.begin_frame().unwrap();
     let t = frame.transient("t", 8);
     for to in [memkit_gpu::MkSlice::from(&b), b.id().into(), t.into(), b.slice(0..)] {
-        assert!(matches!(err(frame.upload(to, 4, &[1u32, 2])), MkError::OutOfBounds { end: 12, size: 8, .. }));
+        assert!(matches!(
+            err(frame.upload(to, 4, &[1u32, 2])),
+            MkError::OutOfBounds { end: 12, size: 8, .. }
+        ));
         assert!(matches!(err(frame.upload_with(to, 0..9, |_| {})), MkError::OutOfBounds { .. }));
         assert!(matches!(err(frame.upload_with(to, 0..usize::MAX, |_| {})), MkError::OutOfBounds { .. }));
         assert!(matches!(err(frame.upload(to, usize::MAX, &[1u32])), MkError::OutOfBounds { .. }));
@@ -298,8 +304,14 @@ fn device_memory_exhausted_and_buffers_too_large() {
     let gpu = MkGpu::new(DummyBackend::with_config(config));
     let desc = MkBufferDesc { name: "huge", size: 1 << 20, ..Default::default() };
     let error = err(gpu.create_buffer(&desc));
-    assert!(matches!(&error, MkError::BufferTooLarge { limit: 524_288, .. }) && error.to_string().contains("`huge`"));
-    assert!(matches!(err(gpu.create_buffer(&MkBufferDesc { size: usize::MAX, ..desc })), MkError::BufferTooLarge { .. }));
+    assert!(
+        matches!(&error, MkError::BufferTooLarge { limit: 524_288, .. })
+            && error.to_string().contains("`huge`")
+    );
+    assert!(matches!(
+        err(gpu.create_buffer(&MkBufferDesc { size: usize::MAX, ..desc })),
+        MkError::BufferTooLarge { .. }
+    ));
     let held = [storage(&gpu, 1 << 19), storage(&gpu, (1 << 19) - 64)];
     let error = err(gpu.create_buffer(&MkBufferDesc { name: "more", size: 128, ..Default::default() }));
     assert!(matches!(&error, MkError::OutOfMemory { .. }) && error.to_string().contains("`more`"), "{error}");

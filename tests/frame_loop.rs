@@ -1,4 +1,5 @@
 //! The main job as a user runs it: exit codes, messages, dumps.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -113,7 +113,12 @@ fn graphics_read_then_compute_then_graphics_read_runs() {
     let a = filled(&gpu, &[1; 4]);
     let mut frame = gpu.begin_frame().unwrap();
     for pass in 0..3 {
-        frame.pass("draw").on(Queue::Graphics).read(&a, Access::FRAGMENT_STORAGE_READ).side_effects().record(|_| Ok(()));
+        frame
+            .pass("draw")
+            .on(Queue::Graphics)
+            .read(&a, Access::FRAGMENT_STORAGE_READ)
+            .side_effects()
+            .record(|_| Ok(()));
         if pass == 1 {
             frame.pass("compute").on(Queue::Compute).read(&a, R).side_effects().record(|_| Ok(()));
         } else {

@@ -48,11 +48,17 @@ fn smaller(e: BarrierEntry) -> Vec<(Part, BarrierEntry)> {
     let mut list = Vec::new();
     for s in e.src_stages.iter() {
         let src_stages = e.src_stages.difference(s);
-        list.push((Part::SrcStage, BarrierEntry { src_stages, src_access: possible(e.src_access, src_stages), ..e }));
+        list.push((
+            Part::SrcStage,
+            BarrierEntry { src_stages, src_access: possible(e.src_access, src_stages), ..e },
+        ));
     }
     for s in e.dst_stages.iter() {
         let dst_stages = e.dst_stages.difference(s);
-        list.push((Part::DstStage, BarrierEntry { dst_stages, dst_access: possible(e.dst_access, dst_stages), ..e }));
+        list.push((
+            Part::DstStage,
+            BarrierEntry { dst_stages, dst_access: possible(e.dst_access, dst_stages), ..e },
+        ));
     }
     for a in e.src_access.iter() {
         list.push((Part::SrcAccess, BarrierEntry { src_access: e.src_access.difference(a), ..e }));
@@ -137,6 +143,7 @@ fn every_part_of_a_plan_is_needed() {
 #[test]
 #[ignore = "long: run with --release; MEMKIT_MUTANTS says how many mutants at least, MEMKIT_SEED which"]
 fn every_part_of_many_plans_is_needed() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     run(number("MEMKIT_MUTANTS", 100_000), number("MEMKIT_SEED", 2));
 }

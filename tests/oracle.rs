@@ -38,7 +38,10 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
         let calls = planned.schedule.barriers.len();
         // Merged ranges may cost a call.
         if calls != expected && (case.max_ranges.is_none() || calls < expected) {
-            return Err(format!("frame {k}: {calls} barrier calls, depth {expected}\n{}", listing(&sequence, k)));
+            return Err(format!(
+                "frame {k}: {calls} barrier calls, depth {expected}\n{}",
+                listing(&sequence, k)
+            ));
         }
         tally.frames += 1;
         tally.passes += planned.graph.len() as u64;
@@ -47,7 +50,11 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
     let ran = sequence.run(None, true);
     if let Some(hazard) = ran.hazards.first() {
         let k = hazard.second.submission as usize - 1;
-        return Err(format!("{hazard}\nand {} more\n{}", ran.hazards.len() - 1, listing(&sequence, k.min(sequence.frames.len() - 1))));
+        return Err(format!(
+            "{hazard}\nand {} more\n{}",
+            ran.hazards.len() - 1,
+            listing(&sequence, k.min(sequence.frames.len() - 1))
+        ));
     }
     let expected = reference::run(&sequence.case);
     for (i, (bytes, expected)) in ran.bytes.iter().zip(&expected).enumerate() {
@@ -72,7 +79,9 @@ fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
             return Err("planning twice gives two schedules".to_owned());
         }
         let (a, c) = (&a.schedule, &c.schedule);
-        if (&a.queues, &a.barriers, &a.entries, &a.regions) != (&c.queues, &c.barriers, &c.entries, &c.regions) {
+        if (&a.queues, &a.barriers, &a.entries, &a.regions)
+            != (&c.queues, &c.barriers, &c.entries, &c.regions)
+        {
             return Err("causes change the schedule".to_owned());
         }
     }
@@ -82,7 +91,8 @@ fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
 /// Runs cases until `frames` frames are done.
 fn run(frames: u64, limits: Limits, seed: [u8; 32]) -> Tally {
     let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
-    let config = Config { cases: u32::MAX, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
+    let config =
+        Config { cases: u32::MAX, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
     let tally = Cell::new(Tally::default());
     let mut runner = TestRunner::new_with_rng(config, rng);
     while tally.take_and_put(|t| t.frames) < frames {
@@ -139,7 +149,8 @@ fn random_frames_run_without_a_hazard_and_give_the_declared_bytes() {
 #[test]
 #[ignore = "long: run with --release; MEMKIT_FRAMES says how many frames, MEMKIT_SEED which"]
 fn many_random_frames() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number("MEMKIT_SEED", 1).to_le_bytes());
     let tally = run(number("MEMKIT_FRAMES", 100_000), LIMITS, seed);

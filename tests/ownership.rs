@@ -33,7 +33,8 @@ impl World {
         let gpu = slow_gpu(20);
         let device = storage(&gpu, 64);
         let staging = gpu.staging_buffer_with_data(&[1u32; 16]).unwrap();
-        let desc = MkBufferDesc { name: "pooled", size: 64, usage: MkBufferUsage::STORAGE, ..Default::default() };
+        let desc =
+            MkBufferDesc { name: "pooled", size: 64, usage: MkBufferUsage::STORAGE, ..Default::default() };
         let pool = gpu.create_pool(&desc).unwrap();
         let pooled = pool.get().unwrap();
         drop(pool.get().unwrap());

@@ -46,12 +46,16 @@ fn an_unnamed_buffer_prints_as_its_kind_its_number_and_its_source_line() {
     assert_eq!(staging.name(), format!("staging buffer #3 ({}:{line})", file!()));
     let (any, line) = (gpu.create_buffer(&MkBufferDesc { size: 4, ..Default::default() }).unwrap(), line!());
     assert_eq!(any.name(), format!("buffer #4 ({}:{line})", file!()));
-    let desc = MkBufferDesc { name: "mine", size: 12, usage: MkBufferUsage::INDEX, memory: MkMemoryType::Unified };
+    let desc =
+        MkBufferDesc { name: "mine", size: 12, usage: MkBufferUsage::INDEX, memory: MkMemoryType::Unified };
     let pool = gpu.create_pool(&MkBufferDesc { name: "", ..desc }).unwrap();
     let (pooled, line) = (pool.get().unwrap(), line!());
     assert_eq!(pooled.name(), format!("buffer #5 ({}:{line})", file!()));
     let named = gpu.create_buffer(&desc).unwrap();
-    assert_eq!((named.name(), named.size(), named.usage(), named.memory()), ("mine", 12, desc.usage, desc.memory));
+    assert_eq!(
+        (named.name(), named.size(), named.usage(), named.memory()),
+        ("mine", 12, desc.usage, desc.memory)
+    );
 }
 
 #[test]

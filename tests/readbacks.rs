@@ -30,7 +30,10 @@ fn a_readback_is_not_ready_until_its_frame_is_done_and_then_stays() {
         back.read_into(&mut out).unwrap();
         assert_eq!(out, [2, 3]);
     }
-    assert!(matches!(back.read_into(&mut [0; 3]), Err(MkError::SizeMismatch { from_size: 8, to_size: 12, .. })));
+    assert!(matches!(
+        back.read_into(&mut [0; 3]),
+        Err(MkError::SizeMismatch { from_size: 8, to_size: 12, .. })
+    ));
     assert_clean(&gpu);
 }
 
@@ -73,7 +76,8 @@ fn a_readback_of_a_frame_that_was_dropped_or_failed_is_cancelled() {
 
 #[test]
 fn ten_thousand_frames_with_readbacks_keep_to_bounded_memory() {
-    let gpu = MkGpu::new(DummyBackend::with_config(DummyBackendConfig { check: false, ..Default::default() }));
+    let gpu =
+        MkGpu::new(DummyBackend::with_config(DummyBackendConfig { check: false, ..Default::default() }));
     let a = filled(&gpu, &[5; 256]);
     let mut kept = std::collections::VecDeque::new();
     for _ in 0..10_000 {

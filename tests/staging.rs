@@ -21,7 +21,10 @@ fn a_staging_buffer_is_in_use_while_its_transfer_is_pending_or_running() {
     let gpu = gpu();
     let (mut a, b) = (gpu.staging_buffer_with_data(&[1u32]).unwrap(), storage(&gpu, 4));
     let ticket = gpu.transfer(&a, &b).unwrap();
-    assert!(matches!(a.write(0, &[2u32]), Err(MkError::InUse { resource }) if *resource == *a.name()), "pending");
+    assert!(
+        matches!(a.write(0, &[2u32]), Err(MkError::InUse { resource }) if *resource == *a.name()),
+        "pending"
+    );
     assert!(matches!(a.map().map(drop), Err(MkError::InUse { .. })));
     gpu.backend().pause();
     gpu.flush().unwrap();
@@ -169,7 +172,10 @@ fn a_frame_whose_own_bytes_fill_the_limit_is_told_so_and_goes_on() {
     let mut frame = gpu.begin_frame().unwrap();
     frame.upload(&b, 0, &[1u32; 128]).unwrap();
     let error = err(frame.upload(&b, 512, &[2u32; 200]));
-    assert!(matches!(error, MkError::StagingLimit { limit: 1024, held_by_this_frame: 1024, .. }), "{error:?}");
+    assert!(
+        matches!(error, MkError::StagingLimit { limit: 1024, held_by_this_frame: 1024, .. }),
+        "{error:?}"
+    );
     let text = error.to_string();
     assert!(text.contains("staging_limit") && text.contains("spread"), "{text}");
     frame.submit().unwrap();
@@ -200,7 +206,12 @@ fn a_dropped_frame_gives_everything_back_at_once() {
 #[test]
 fn space_comes_back_only_after_the_submission_that_uses_it() {
     // A frame opened before others are submitted and submitted after them: its bytes belong to the last submission.
-    let gpu = gpu_with(MkGpuConfig { staging_chunk: 1024, staging_limit: 2048, frames_in_flight: 3, ..Default::default() });
+    let gpu = gpu_with(MkGpuConfig {
+        staging_chunk: 1024,
+        staging_limit: 2048,
+        frames_in_flight: 3,
+        ..Default::default()
+    });
     let (b, c) = (storage(&gpu, 1024), storage(&gpu, 4));
     let mut early = gpu.begin_frame().unwrap();
     early.upload(&b, 0, &[7u32; 256]).unwrap();
@@ -237,7 +248,8 @@ fn upload_with_writes_in_place() {
 #[test]
 fn upload_with_gives_all_bytes_in_one_piece_whatever_the_chunk() {
     for chunk in [256, 257, 300, 1000] {
-        let gpu = gpu_with(MkGpuConfig { staging_chunk: chunk, staging_limit: 1 << 16, ..Default::default() });
+        let gpu =
+            gpu_with(MkGpuConfig { staging_chunk: chunk, staging_limit: 1 << 16, ..Default::default() });
         let b = storage(&gpu, 4096);
         for size in [8, 240, 249, 256, 257, 992, 4096] {
             let mut frame = gpu.begin_frame().unwrap();

@@ -3,7 +3,9 @@
 //! With `MEMKIT_TRAP=1` the allocations print where they are.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use memkit_gpu::{Access, DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkGpu, MkReadback};
+use memkit_gpu::{
+    Access, DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkGpu, MkReadback,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -67,8 +69,11 @@ impl Scene {
         frame.fill(scratch, 0);
         for buffer in &self.buffers {
             let (id, big, kernels) = (buffer.id(), self.data, self.kernels);
-            frame.pass("work").modify(scratch, STORAGE | Access::COMPUTE_STORAGE_READ).overwrite(buffer.slice(64..128), STORAGE).record(
-                move |cx| {
+            frame
+                .pass("work")
+                .modify(scratch, STORAGE | Access::COMPUTE_STORAGE_READ)
+                .overwrite(buffer.slice(64..128), STORAGE)
+                .record(move |cx| {
                     if kernels {
                         cx.dispatch(move |mem| {
                             mem.write::<u32>(id)?.fill(big[0]);
@@ -77,8 +82,7 @@ impl Scene {
                     }
                     std::hint::black_box(&big);
                     Ok(())
-                },
-            );
+                });
         }
         frame.copy(scratch.slice(..64), self.buffers[0].slice(128..192));
         let back = frame.readback::<u32>(self.buffers[0].slice(64..128), 0..16).unwrap();
@@ -125,7 +129,12 @@ fn repeating_transfers_allocate_nothing() {
     let device = gpu.create_device_buffer(256, MkBufferUsage::STORAGE).unwrap();
     let round = || {
         for i in 0..16 {
-            gpu.transfer_builder(&staging, &device).src_offset(8 * i).dst_offset(16 * i).size(8).submit().unwrap();
+            gpu.transfer_builder(&staging, &device)
+                .src_offset(8 * i)
+                .dst_offset(16 * i)
+                .size(8)
+                .submit()
+                .unwrap();
         }
         gpu.flush().unwrap().wait().unwrap();
     };

@@ -4,9 +4,9 @@
 mod common;
 use common::*;
 use memkit_gpu::{
-    DummyBackend, MkBatchTransfer, MkBuffer, MkBufferDesc, MkBufferId, MkDeviceBuffer, MkError, MkFence, MkFrame, MkGpu,
-    MkGpuConfig, MkGpuPool, MkGpuTransfer, MkPooledBuffer, MkReadback, MkSlice, MkStagingBuffer, MkTransferBuilder,
-    MkTransient,
+    DummyBackend, MkBatchTransfer, MkBuffer, MkBufferDesc, MkBufferId, MkDeviceBuffer, MkError, MkFence,
+    MkFrame, MkGpu, MkGpuConfig, MkGpuPool, MkGpuTransfer, MkPooledBuffer, MkReadback, MkSlice,
+    MkStagingBuffer, MkTransferBuilder, MkTransient,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
@@ -311,10 +311,7 @@ fn a_waiter_hears_of_the_end_of_its_gpu() {
         let back = frame.readback::<u32>(&b, 0..1).unwrap();
         gpu.backend().pause();
         let fence = frame.submit().unwrap();
-        let waiters = [
-            std::thread::spawn(move || back.wait()),
-            std::thread::spawn(move || fence.wait()),
-        ];
+        let waiters = [std::thread::spawn(move || back.wait()), std::thread::spawn(move || fence.wait())];
         std::thread::sleep(Duration::from_millis(10));
         drop(gpu);
         for waiter in waiters {

@@ -26,7 +26,9 @@ fn flush_frame_batch_wait_idle_wait_and_is_complete_each_submit() {
         }),
         ("wait_idle", |gpu, _| gpu.wait_idle().unwrap()),
         ("wait", |_, ticket| ticket.wait().unwrap()),
-        ("wait_timeout", |_, ticket| assert!(ticket.wait_timeout(std::time::Duration::from_secs(9)).unwrap())),
+        ("wait_timeout", |_, ticket| {
+            assert!(ticket.wait_timeout(std::time::Duration::from_secs(9)).unwrap())
+        }),
         ("is_complete", |_, ticket| {
             let _ = ticket.is_complete().unwrap();
         }),
@@ -221,7 +223,10 @@ fn a_batch_with_an_error_adds_nothing() {
     let a = gpu.staging_buffer_with_data(&[3u32, 3]).unwrap();
     let (b, c) = (filled(&gpu, &[0, 0]), storage(&gpu, 4));
     let before = gpu.backend().submissions();
-    assert!(matches!(err(gpu.batch_transfer().copy(&a, &b).copy(&a, &c).submit()), MkError::SizeMismatch { .. }));
+    assert!(matches!(
+        err(gpu.batch_transfer().copy(&a, &b).copy(&a, &c).submit()),
+        MkError::SizeMismatch { .. }
+    ));
     gpu.flush().unwrap();
     assert_eq!(gpu.backend().submissions(), before);
     assert_eq!(contents(&gpu, &b, 2), [0, 0]);
@@ -242,7 +247,8 @@ fn a_batch_of_nothing_is_done_at_once() {
 #[test]
 fn a_batch_is_one_submit_and_can_be_waited_for() {
     let gpu = slow_gpu(500);
-    let (a, b) = (gpu.staging_buffer_with_data(&[1u32]).unwrap(), gpu.staging_buffer_with_data(&[2u32]).unwrap());
+    let (a, b) =
+        (gpu.staging_buffer_with_data(&[1u32]).unwrap(), gpu.staging_buffer_with_data(&[2u32]).unwrap());
     let (c, d) = (storage(&gpu, 4), storage(&gpu, 4));
     gpu.batch_transfer().copy(&a, &c).copy(&b, &d).submit_and_wait().unwrap();
     assert_eq!(gpu.backend().submissions(), 1);

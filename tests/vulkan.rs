@@ -26,7 +26,8 @@ fn silent(config: MkGpuConfig, test: impl FnOnce(Gpu)) {
 }
 
 fn buffer(gpu: &Gpu, name: &str, size: usize) -> MkBuffer {
-    gpu.create_buffer(&MkBufferDesc { name, size, usage: MkBufferUsage::STORAGE, ..Default::default() }).unwrap()
+    gpu.create_buffer(&MkBufferDesc { name, size, usage: MkBufferUsage::STORAGE, ..Default::default() })
+        .unwrap()
 }
 
 fn words(seed: u32, n: usize) -> Vec<u32> {

@@ -17,7 +17,12 @@ const ROCK: &[u8] = include_bytes!("../assets/rock.obj");
 
 /// Reads a file, or the rock that is built in.
 pub(crate) fn load(file: Option<&Path>) -> Result<Mesh, Failure> {
-    let options = tobj::LoadOptions { triangulate: true, ignore_points: true, ignore_lines: true, ..Default::default() };
+    let options = tobj::LoadOptions {
+        triangulate: true,
+        ignore_points: true,
+        ignore_lines: true,
+        ..Default::default()
+    };
     // Materials are of no use here; an OBJ that names some is fine without them.
     let no_materials = |_: &Path| Ok(Default::default());
     let read = match file {

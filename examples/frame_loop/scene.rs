@@ -40,7 +40,12 @@ impl Scene {
     /// Makes the buffers, and uploads what never changes.
     pub(crate) fn new<B: MkGpuBackend>(gpu: &MkGpu<B>, mesh: &Mesh, corrupt: bool) -> Result<Self, MkError> {
         let buffer = |name, size| {
-            gpu.create_buffer(&MkBufferDesc { name, size, usage: MkBufferUsage::STORAGE, ..Default::default() })
+            gpu.create_buffer(&MkBufferDesc {
+                name,
+                size,
+                usage: MkBufferUsage::STORAGE,
+                ..Default::default()
+            })
         };
         let scene = Scene {
             camera: buffer("camera", size_of::<[i32; 20]>())?,

@@ -130,7 +130,9 @@ impl AccessFlags {
         if a.contains(Self::SHADER_WRITE) {
             a = a.union(Self::SHADER_STORAGE_WRITE);
         }
-        a.difference(Self::SHADER_READ.union(Self::SHADER_WRITE).union(Self::MEMORY_READ).union(Self::MEMORY_WRITE))
+        a.difference(
+            Self::SHADER_READ.union(Self::SHADER_WRITE).union(Self::MEMORY_READ).union(Self::MEMORY_WRITE),
+        )
     }
 
     /// The same accesses with every bit that another bit implies left out.
@@ -333,7 +335,8 @@ impl Access {
     /// The specification counts these among the clear commands; Khronos synchronization validation up to 1.3.239, and
     /// with it some engines, takes them for copies. Naming both stages is right by either reading and costs a device
     /// nothing.
-    pub const FILL_WRITE: Access = Access::new(Stages::CLEAR.union(Stages::COPY), AccessFlags::TRANSFER_WRITE);
+    pub const FILL_WRITE: Access =
+        Access::new(Stages::CLEAR.union(Stages::COPY), AccessFlags::TRANSFER_WRITE);
 
     /// `access` in `stages`.
     #[must_use]
@@ -363,8 +366,9 @@ impl Access {
     /// What a buffer needs for these accesses: for each kind of access some flags, any one of which will do (Vulkan
     /// specification, valid usage of descriptor updates, draws and copies).
     pub(crate) fn required_usages(self) -> impl Iterator<Item = BufferUsage> {
-        const STORAGE: AccessFlags =
-            AccessFlags::SHADER_STORAGE_READ.union(AccessFlags::SHADER_STORAGE_WRITE).union(AccessFlags::SHADER_WRITE);
+        const STORAGE: AccessFlags = AccessFlags::SHADER_STORAGE_READ
+            .union(AccessFlags::SHADER_STORAGE_WRITE)
+            .union(AccessFlags::SHADER_WRITE);
         const WRITABLE: BufferUsage =
             BufferUsage::STORAGE.union(BufferUsage::STORAGE_TEXEL).union(BufferUsage::DEVICE_ADDRESS);
         const RULES: [(AccessFlags, BufferUsage); 9] = [
@@ -383,8 +387,8 @@ impl Access {
 
     /// The usage flags a buffer made for these accesses gets.
     pub(crate) fn needed_usage(self) -> BufferUsage {
-        let plain = BufferUsage::all()
-            .difference(BufferUsage::STORAGE_TEXEL.union(BufferUsage::DEVICE_ADDRESS));
+        let plain =
+            BufferUsage::all().difference(BufferUsage::STORAGE_TEXEL.union(BufferUsage::DEVICE_ADDRESS));
         self.required_usages().fold(BufferUsage::empty(), |all, any| all | (any & plain))
     }
 }
@@ -446,7 +450,11 @@ impl Queue {
     /// Stages that this kind of queue runs (Vulkan specification, table "Supported pipeline stages").
     #[must_use]
     pub const fn supported_stages(self) -> Stages {
-        let transfer = Stages::COPY.union(Stages::CLEAR).union(Stages::ALL_TRANSFER).union(Stages::HOST).union(Stages::ALL_COMMANDS);
+        let transfer = Stages::COPY
+            .union(Stages::CLEAR)
+            .union(Stages::ALL_TRANSFER)
+            .union(Stages::HOST)
+            .union(Stages::ALL_COMMANDS);
         match self {
             Queue::Graphics => Stages::all(),
             Queue::Compute => transfer

@@ -189,7 +189,8 @@ impl Coverage {
     }
 
     fn raise_to(&mut self, other: &Coverage) {
-        let tables = [(&mut self.exec, &other.exec), (&mut self.avail, &other.avail), (&mut self.vis, &other.vis)];
+        let tables =
+            [(&mut self.exec, &other.exec), (&mut self.avail, &other.avail), (&mut self.vis, &other.vis)];
         for (mine, theirs) in tables {
             for (cell, &value) in mine.iter_mut().zip(theirs) {
                 *cell = (*cell).max(value);

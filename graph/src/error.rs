@@ -8,7 +8,9 @@ use std::ops::Range;
 #[non_exhaustive]
 pub enum GraphError {
     /// A resource was removed, or belongs to another state.
-    #[error("pass `{pass}` uses a resource that no longer exists (slot {index}); declare the frame with live resources")]
+    #[error(
+        "pass `{pass}` uses a resource that no longer exists (slot {index}); declare the frame with live resources"
+    )]
     StaleResource {
         /// The pass.
         pass: String,
@@ -16,7 +18,9 @@ pub enum GraphError {
         index: u32,
     },
     /// A transient of another frame.
-    #[error("pass `{pass}` uses a transient of another frame; transients live inside the frame that made them")]
+    #[error(
+        "pass `{pass}` uses a transient of another frame; transients live inside the frame that made them"
+    )]
     ForeignTransient {
         /// The pass.
         pass: String,
@@ -37,7 +41,9 @@ pub enum GraphError {
         size: u64,
     },
     /// A range or a resource of no bytes.
-    #[error("pass `{pass}`: the range of `{resource}` at byte {offset} is empty; name at least one byte or leave the use out")]
+    #[error(
+        "pass `{pass}`: the range of `{resource}` at byte {offset} is empty; name at least one byte or leave the use out"
+    )]
     EmptyRange {
         /// The pass.
         pass: String,
@@ -67,7 +73,9 @@ pub enum GraphError {
         remedy: &'static str,
     },
     /// An access that cannot happen in the stages it was declared with.
-    #[error("pass `{pass}`: access {access} of `{resource}` cannot happen in its stages; name a stage that does it (Vulkan specification, table of supported access types)")]
+    #[error(
+        "pass `{pass}`: access {access} of `{resource}` cannot happen in its stages; name a stage that does it (Vulkan specification, table of supported access types)"
+    )]
     ImpossibleAccess {
         /// The pass.
         pass: String,
@@ -87,7 +95,9 @@ pub enum GraphError {
         range: Range<u64>,
     },
     /// A use the buffer was not made for.
-    #[error("pass `{pass}` needs usage {needed} of `{resource}`, which has {has}; add the flag where the buffer is made")]
+    #[error(
+        "pass `{pass}` needs usage {needed} of `{resource}`, which has {has}; add the flag where the buffer is made"
+    )]
     MissingUsage {
         /// The pass.
         pass: String,
@@ -99,7 +109,9 @@ pub enum GraphError {
         has: BufferUsage,
     },
     /// A stage the named kind of queue does not run.
-    #[error("pass `{pass}` asks for a {queue} queue, which does not run {stages} (use of `{resource}`); name another queue or leave it out")]
+    #[error(
+        "pass `{pass}` asks for a {queue} queue, which does not run {stages} (use of `{resource}`); name another queue or leave it out"
+    )]
     StageNotOnQueue {
         /// The pass.
         pass: String,
@@ -121,7 +133,9 @@ pub enum GraphError {
         range: Range<u64>,
     },
     /// A copy between ranges of different length.
-    #[error("copy of {from_size} bytes of `{from}` to {to_size} bytes of `{to}`: both ranges must have the same length")]
+    #[error(
+        "copy of {from_size} bytes of `{from}` to {to_size} bytes of `{to}`: both ranges must have the same length"
+    )]
     CopySize {
         /// Source.
         from: String,

@@ -117,7 +117,8 @@ impl PairTable {
     }
 
     pub(crate) fn intern(&mut self, access: Access) -> PairId {
-        let mixed = (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed =
+            (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let slot = (mixed >> 58) as usize;
         let cached = self.cache[slot];
         if self.pairs.get(usize::from(cached)).is_some_and(|p| p.access == access) {

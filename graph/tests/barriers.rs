@@ -35,7 +35,8 @@ impl World {
 
     /// Plans, checks what holds of every plan, and commits.
     fn run(&mut self, frame: &FrameGraph) -> Schedule {
-        let bare = self.planner.plan_with(frame, &mut self.state, PlanOptions::default(), &[]).unwrap().clone();
+        let bare =
+            self.planner.plan_with(frame, &mut self.state, PlanOptions::default(), &[]).unwrap().clone();
         let with = self.planner.plan(frame, &mut self.state).unwrap().clone();
         assert_eq!(bare.barriers, with.barriers, "causes change no barrier");
         assert_eq!(bare.entries, with.entries, "causes change no barrier");
@@ -54,7 +55,12 @@ impl World {
 }
 
 fn entry(src: Access, dst: Access) -> BarrierEntry {
-    BarrierEntry { src_stages: src.stages, src_access: src.access, dst_stages: dst.stages, dst_access: dst.access }
+    BarrierEntry {
+        src_stages: src.stages,
+        src_access: src.access,
+        dst_stages: dst.stages,
+        dst_access: dst.access,
+    }
 }
 
 /// Execution only.
@@ -249,7 +255,11 @@ fn the_host_waits_for_readbacks_in_the_call_after_the_last_of_them() {
     assert_eq!(levels(&s), [0, 1, 2]);
     assert_eq!(s.depth(), 3);
     assert_eq!(s.entries_of(&s.barriers[2]), [entry(Access::COPY_WRITE, Access::HOST_READ)]);
-    assert_eq!(s.queues[0].commands.last(), Some(&Command::Barrier(2)), "the host's call is the last command");
+    assert_eq!(
+        s.queues[0].commands.last(),
+        Some(&Command::Barrier(2)),
+        "the host's call is the last command"
+    );
     assert_eq!(s.host_reads.iter().map(|h| h.size).sum::<u64>(), 128);
 }
 

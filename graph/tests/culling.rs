@@ -206,45 +206,90 @@ fn every_declaration_that_makes_no_sense_is_an_error_with_names() {
     let foreign_pass = other.pass("x").finish();
     type Declare = Box<dyn Fn(&mut FrameGraph)>;
     let cases: Vec<(&str, Declare)> = vec![
-        ("p` uses a resource that no longer exists", Box::new(move |f| drop(f.pass("p").read(gone, CR).finish()))),
-        ("p` uses a transient of another frame", Box::new(move |f| drop(f.pass("p").read(foreign, CR).finish()))),
-        ("`p`: bytes 0..65 of `a` are out of bounds", Box::new(move |f| drop(f.pass("p").read(a.slice(0..65), CR).finish()))),
-        ("`p`: bytes 9..3 of `a` are out of bounds", Box::new(move |f| {
-            #[expect(clippy::reversed_empty_ranges)]
-            drop(f.pass("p").read(a.slice(9..3), CR).finish());
-        })),
-        ("range of `a` at byte 5 is empty", Box::new(move |f| drop(f.pass("p").read(a.slice(5..5), CR).finish()))),
+        (
+            "p` uses a resource that no longer exists",
+            Box::new(move |f| drop(f.pass("p").read(gone, CR).finish())),
+        ),
+        (
+            "p` uses a transient of another frame",
+            Box::new(move |f| drop(f.pass("p").read(foreign, CR).finish())),
+        ),
+        (
+            "`p`: bytes 0..65 of `a` are out of bounds",
+            Box::new(move |f| drop(f.pass("p").read(a.slice(0..65), CR).finish())),
+        ),
+        (
+            "`p`: bytes 9..3 of `a` are out of bounds",
+            Box::new(move |f| {
+                #[expect(clippy::reversed_empty_ranges)]
+                drop(f.pass("p").read(a.slice(9..3), CR).finish());
+            }),
+        ),
+        (
+            "range of `a` at byte 5 is empty",
+            Box::new(move |f| drop(f.pass("p").read(a.slice(5..5), CR).finish())),
+        ),
         ("transient `t` has a size of zero", Box::new(|f| drop(f.transient("t", 0)))),
         ("a read must not write", Box::new(move |f| drop(f.pass("p").read(a, CW).finish()))),
         ("name an access that reads", Box::new(move |f| drop(f.pass("p").read(a, Access::NONE).finish()))),
         ("a write must not read", Box::new(move |f| drop(f.pass("p").overwrite(a, CRW).finish()))),
         ("`modify` needs an access that reads", Box::new(move |f| drop(f.pass("p").modify(a, CW).finish()))),
-        ("cannot happen in its stages", Box::new(move |f| {
-            let odd = Access::new(Stages::COPY, AccessFlags::SHADER_STORAGE_READ);
-            drop(f.pass("p").read(a, odd).finish());
-        })),
-        ("overwrites bytes 16..32 of `a` and reads them too", Box::new(move |f| {
-            drop(f.pass("p").overwrite(a.slice(0..32), CW).read(a.slice(16..64), CR).finish());
-        })),
+        (
+            "cannot happen in its stages",
+            Box::new(move |f| {
+                let odd = Access::new(Stages::COPY, AccessFlags::SHADER_STORAGE_READ);
+                drop(f.pass("p").read(a, odd).finish());
+            }),
+        ),
+        (
+            "overwrites bytes 16..32 of `a` and reads them too",
+            Box::new(move |f| {
+                drop(f.pass("p").overwrite(a.slice(0..32), CW).read(a.slice(16..64), CR).finish());
+            }),
+        ),
         ("needs usage STORAGE", Box::new(move |f| drop(f.pass("p").read(plain, CR).finish()))),
-        ("needs usage VERTEX of `plain`", Box::new(move |f| drop(f.pass("p").read(plain, Access::VERTEX_ATTRIBUTE_READ).finish()))),
-        ("asks for a compute queue, which does not run VERTEX_ATTRIBUTE_INPUT", Box::new(move |f| {
-            drop(f.pass("p").on(Queue::Compute).read(a, Access::VERTEX_ATTRIBUTE_READ).finish());
-        })),
-        ("`p` reads bytes 0..64 of `fresh`, which nobody wrote", Box::new(move |f| {
-            drop(f.pass("p").read(fresh, CR).side_effects().finish());
-        })),
-        ("`p` reads bytes 0..64 of `fresh`, which nobody wrote", Box::new(move |f| {
-            drop(f.pass("p").modify(fresh, CRW).finish());
-        })),
-        ("copy of 10 bytes of `a` to 11 bytes of `plain`", Box::new(move |f| drop(f.copy(a.slice(0..10), plain.slice(0..11))))),
-        ("source 0..10 and destination 5..15 overlap", Box::new(move |f| drop(f.copy(a.slice(0..10), a.slice(5..15))))),
+        (
+            "needs usage VERTEX of `plain`",
+            Box::new(move |f| drop(f.pass("p").read(plain, Access::VERTEX_ATTRIBUTE_READ).finish())),
+        ),
+        (
+            "asks for a compute queue, which does not run VERTEX_ATTRIBUTE_INPUT",
+            Box::new(move |f| {
+                drop(f.pass("p").on(Queue::Compute).read(a, Access::VERTEX_ATTRIBUTE_READ).finish());
+            }),
+        ),
+        (
+            "`p` reads bytes 0..64 of `fresh`, which nobody wrote",
+            Box::new(move |f| {
+                drop(f.pass("p").read(fresh, CR).side_effects().finish());
+            }),
+        ),
+        (
+            "`p` reads bytes 0..64 of `fresh`, which nobody wrote",
+            Box::new(move |f| {
+                drop(f.pass("p").modify(fresh, CRW).finish());
+            }),
+        ),
+        (
+            "copy of 10 bytes of `a` to 11 bytes of `plain`",
+            Box::new(move |f| drop(f.copy(a.slice(0..10), plain.slice(0..11)))),
+        ),
+        (
+            "source 0..10 and destination 5..15 overlap",
+            Box::new(move |f| drop(f.copy(a.slice(0..10), a.slice(5..15)))),
+        ),
         ("start and end must be multiples of 4", Box::new(move |f| drop(f.fill(a.slice(0..6), 0)))),
-        ("`order` names a pass of another frame", Box::new(move |f| {
-            let p = f.pass("p").finish();
-            f.order(p, foreign_pass);
-        })),
-        ("bytes 60..70 of `a` are out of bounds", Box::new(move |f| drop(f.upload(host(0), a.slice(60..70))))),
+        (
+            "`order` names a pass of another frame",
+            Box::new(move |f| {
+                let p = f.pass("p").finish();
+                f.order(p, foreign_pass);
+            }),
+        ),
+        (
+            "bytes 60..70 of `a` are out of bounds",
+            Box::new(move |f| drop(f.upload(host(0), a.slice(60..70)))),
+        ),
     ];
     for (says, declare) in cases {
         let mut f = FrameGraph::new();

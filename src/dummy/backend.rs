@@ -1,8 +1,8 @@
 //! The contract of a backend, kept by the simulated device.
 
 use super::memory::{Block, DeviceToken};
-use super::record::{Recorded, misfit};
 use super::queue::Shared;
+use super::record::{Recorded, misfit};
 use super::{DummyBackend, DummyContext, DummyRecording, queue};
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
 use slotmap::SlotMap;

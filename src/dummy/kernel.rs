@@ -1,9 +1,9 @@
 //! Kernels, and the memory they see: what their pass declared, nothing else.
 
-use crate::arena::Closures;
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, Reports};
 use super::memory::{Lender, LentRead, LentWrite, Raw, STALE};
 use super::record::Declared;
+use crate::arena::Closures;
 use crate::{MkBufferId, MkError, MkMemoryType, MkSlice, MkTransient};
 use bytemuck::{AnyBitPattern, NoUninit};
 use memkit_graph::{Mode, Resource, ResourceSlice};

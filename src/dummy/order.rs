@@ -25,7 +25,8 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
     }
     let uses = graph.uses(declared);
     let to = uses.last()?;
-    let at = |u: &Use| schedule.resources.iter().zip(0..).find(|(r, _)| **r == u.slice.resource).map(|(_, i)| i);
+    let at =
+        |u: &Use| schedule.resources.iter().zip(0..).find(|(r, _)| **r == u.slice.resource).map(|(_, i)| i);
     let local = BufferRef::Local(at(to)?);
     let (source, start) = match (declared.kind, uses) {
         (NodeKind::Upload { from }, _) => (BufferRef::Host(from.buffer), from.offset),
@@ -94,7 +95,8 @@ impl Runner {
     }
 
     fn work(&mut self, recorded: &Recorded, steps: &[Step], at: usize) -> MkHazardWork {
-        let name = |buffer: u32| recorded.buffers.get(buffer as usize).map_or_else(|| "".into(), |b| b.name.clone());
+        let name =
+            |buffer: u32| recorded.buffers.get(buffer as usize).map_or_else(|| "".into(), |b| b.name.clone());
         match steps.get(at) {
             Some(Step::Pass(pass)) => {
                 let text = recorded.passes.get(*pass).and_then(|p| recorded.names.get(p.name.clone()));

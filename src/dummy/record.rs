@@ -198,7 +198,8 @@ impl Recorded {
     /// Notes the explicit orders between nodes that the schedule runs.
     fn orders(&mut self, input: MkRecordInput<'_, DummyBackend>) {
         for order in input.graph.orders() {
-            let step = |pass: memkit_graph::PassId| super::order::step_of(input, u32::try_from(pass.index()).ok()?);
+            let step =
+                |pass: memkit_graph::PassId| super::order::step_of(input, u32::try_from(pass.index()).ok()?);
             let (Some(first), Some(then)) = (step(order.first), step(order.then)) else { continue };
             let mut side = |pass: memkit_graph::PassId, extra| {
                 let start = self.order_accesses.len();

@@ -2,8 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
 use memkit_gpu::{
-    Access, DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkFrame, MkGpu, MkGpuConfig,
-    MkPassId as PassId, MkSlice,
+    Access, DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkFrame, MkGpu,
+    MkGpuConfig, MkPassId as PassId, MkSlice,
 };
 use std::sync::mpsc;
 use std::time::Duration;
@@ -25,7 +25,10 @@ pub fn gpu_with(config: MkGpuConfig) -> Gpu {
 
 /// A device on which every submission stays in flight for a while.
 pub fn slow_gpu(micros: u64) -> Gpu {
-    MkGpu::new(DummyBackend::with_config(DummyBackendConfig { transfer_delay_us: micros, ..Default::default() }))
+    MkGpu::new(DummyBackend::with_config(DummyBackendConfig {
+        transfer_delay_us: micros,
+        ..Default::default()
+    }))
 }
 
 pub fn storage(gpu: &Gpu, size: usize) -> MkDeviceBuffer {
@@ -51,7 +54,12 @@ pub fn contents<'a>(gpu: &Gpu, slice: impl Into<MkSlice<'a>>, len: usize) -> Vec
 }
 
 /// A pass that adds `n` to every `u32` of a slice, in place.
-pub fn add(frame: &mut MkFrame<'_, DummyBackend>, name: &str, slice: impl Into<MkSlice<'static>>, n: u32) -> PassId {
+pub fn add(
+    frame: &mut MkFrame<'_, DummyBackend>,
+    name: &str,
+    slice: impl Into<MkSlice<'static>>,
+    n: u32,
+) -> PassId {
     let slice = slice.into();
     frame.pass(name).modify(slice, RW).record(move |cx| {
         cx.dispatch(move |mem| {
@@ -63,7 +71,12 @@ pub fn add(frame: &mut MkFrame<'_, DummyBackend>, name: &str, slice: impl Into<M
 }
 
 /// A pass that sets every `u32` of a slice.
-pub fn set(frame: &mut MkFrame<'_, DummyBackend>, name: &str, slice: impl Into<MkSlice<'static>>, v: u32) -> PassId {
+pub fn set(
+    frame: &mut MkFrame<'_, DummyBackend>,
+    name: &str,
+    slice: impl Into<MkSlice<'static>>,
+    v: u32,
+) -> PassId {
     let slice = slice.into();
     frame.pass(name).overwrite(slice, W).record(move |cx| {
         cx.dispatch(move |mem| {

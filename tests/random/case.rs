@@ -179,7 +179,8 @@ struct Making {
 
 pub fn decode(raw: &Raw, limits: Limits) -> Case {
     let k = raw.knobs;
-    let buffers = (0..2 + k[0] % 8).map(|i| Buffer { size: 4 * u64::from(1 + (k[1] ^ i.wrapping_mul(37)) % 24), host: i % 5 == 4 });
+    let buffers = (0..2 + k[0] % 8)
+        .map(|i| Buffer { size: 4 * u64::from(1 + (k[1] ^ i.wrapping_mul(37)) % 24), host: i % 5 == 4 });
     let pool = (0..k[2] % 4).map(|i| 4 * u64::from(4 + (k[1] >> i) % 16)).collect();
     let case = Case {
         buffers: buffers.collect(),
@@ -247,7 +248,8 @@ impl Making {
             _ => Kind::Pass,
         };
         let salt = salt << 8 | u32::from(b[3]);
-        let mut node = Node { kind, uses: Vec::new(), side_effects: kind == Kind::Pass && b[1] % 4 == 1, salt };
+        let mut node =
+            Node { kind, uses: Vec::new(), side_effects: kind == Kind::Pass && b[1] % 4 == 1, salt };
         match kind {
             Kind::Pass => self.pass(b, &mut node),
             Kind::Upload => node.uses.push(self.write(&b[4..8], Access::COPY_WRITE, Mode::Overwrite)),

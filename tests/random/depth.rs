@@ -181,7 +181,8 @@ impl Past {
                 self.touch(node, parts, ids);
             }
         }
-        let live: BTreeSet<Id> = self.bytes.values().flat_map(|b| b.write.iter().chain(&b.reads)).copied().collect();
+        let live: BTreeSet<Id> =
+            self.bytes.values().flat_map(|b| b.write.iter().chain(&b.reads)).copied().collect();
         self.records.retain(|id, _| live.contains(id));
     }
 

@@ -53,7 +53,8 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
         ids.push(state.add_buffer(BufferDesc { initialized: b.host, host_visible: b.host, ..desc }));
     }
     let pool = case.pool.iter().enumerate();
-    let pool: Vec<_> = pool.map(|(i, size)| state.add_buffer(BufferDesc::new(format!("pool{i}"), *size, usage()))).collect();
+    let pool: Vec<_> =
+        pool.map(|(i, size)| state.add_buffer(BufferDesc::new(format!("pool{i}"), *size, usage()))).collect();
     let backings: Vec<_> = pool.iter().copied().map(Some).collect();
     let mut planner = Planner::new();
     let mut kept = Case { frames: Vec::new(), ..case.clone() };
@@ -77,8 +78,12 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
 
 fn declare(frame: &Frame, ids: &[ResourceId]) -> Planned {
     let mut graph = FrameGraph::new();
-    let transients: Vec<_> =
-        frame.transients.iter().enumerate().map(|(i, size)| graph.transient(&format!("t{i}"), *size)).collect();
+    let transients: Vec<_> = frame
+        .transients
+        .iter()
+        .enumerate()
+        .map(|(i, size)| graph.transient(&format!("t{i}"), *size))
+        .collect();
     let mut staging = Vec::new();
     let n = frame.nodes.len();
     let mut passes = vec![None; n];

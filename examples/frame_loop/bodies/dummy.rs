@@ -64,8 +64,6 @@ pub(crate) fn run(args: &Args, mesh: &Mesh) -> Result<(), Failure> {
     // A hazard explains wrong bytes better than the bytes do.
     match gpu.backend().take_hazards().as_slice() {
         [] => result,
-        [first, ..] => {
-            Err(format!("{} hazards, the first:\n{first}", gpu.backend().hazard_count()).into())
-        }
+        [first, ..] => Err(format!("{} hazards, the first:\n{first}", gpu.backend().hazard_count()).into()),
     }
 }

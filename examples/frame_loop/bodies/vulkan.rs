@@ -7,7 +7,9 @@ use crate::mesh::Mesh;
 use crate::scene::Io;
 use crate::{Failure, run};
 use memkit_gpu::ash::{self, vk};
-use memkit_gpu::{MkError, MkGpu, MkGpuConfig, MkSlice, MkValidationLog, VulkanBackend, VulkanConfig, VulkanContext};
+use memkit_gpu::{
+    MkError, MkGpu, MkGpuConfig, MkSlice, MkValidationLog, VulkanBackend, VulkanConfig, VulkanContext,
+};
 
 const SHADERS: [&[u8]; 3] = [
     include_bytes!("../shaders/cull.spv"),
@@ -120,7 +122,8 @@ impl Pipelines {
             .map_err(failed("vkAllocateDescriptorSets"))?;
         for (binding, buffer) in (0u32..).zip(buffers) {
             let found = cx.resolve(*buffer)?;
-            let info = [vk::DescriptorBufferInfo { buffer: found.buffer, offset: found.offset, range: found.size }];
+            let info =
+                [vk::DescriptorBufferInfo { buffer: found.buffer, offset: found.offset, range: found.size }];
             let write = vk::WriteDescriptorSet::default()
                 .dst_set(sets[0])
                 .dst_binding(binding)

@@ -47,6 +47,11 @@ pub(super) fn of_transfer(kind: NodeKindDump, uses: &[UseDump], resources: &[Res
     }
 }
 
+/// A frame's name with the word that says what it is, unless it says so itself.
+pub(super) fn headline(name: &str) -> String {
+    if name.starts_with("frame") { name.to_owned() } else { format!("frame {name}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,9 +61,4 @@ mod tests {
         let given = ["a", "a", "a (2)", "b", "a"].map(str::to_owned).to_vec();
         assert_eq!(unique(given), ["a", "a (3)", "a (2)", "b", "a (4)"]);
     }
-}
-
-/// A frame's name with the word that says what it is, unless it says so itself.
-pub(super) fn headline(name: &str) -> String {
-    if name.starts_with("frame") { name.to_owned() } else { format!("frame {name}") }
 }

@@ -98,7 +98,8 @@ pub(crate) fn run(
         if levels.host == Some(level) {
             for (i, hazard) in hazards.host.iter().enumerate() {
                 // Host hazards always carry details; the schedule shows them only if causes are collected.
-                let detail = hazards.host_details.get(i).filter(|_| hazards.details.len() == hazards.list.len());
+                let detail =
+                    hazards.host_details.get(i).filter(|_| hazards.details.len() == hazards.list.len());
                 let level = base + u64::from(levels.level_of(hazard.src));
                 out.ask(pairs, cover, level, *hazard, (Party::Host, detail));
             }
@@ -220,7 +221,12 @@ impl Calls {
 
     /// The only write of a hazard against an earlier frame, and who cannot see it yet, if this call does not serve it
     /// anyway.
-    fn may_widen(&self, pairs: &PairTable, cover: &Coverage, hazard: &Hazard) -> Option<(AtomIndex, AtomSet)> {
+    fn may_widen(
+        &self,
+        pairs: &PairTable,
+        cover: &Coverage,
+        hazard: &Hazard,
+    ) -> Option<(AtomIndex, AtomSet)> {
         let Source::Earlier(level) = hazard.src else { return None };
         let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
         let [write] = *src.write_list.as_slice() else { return None };
@@ -251,7 +257,8 @@ impl Calls {
         if known && detail.is_none() {
             return;
         }
-        let mut asking = Asking { pairs, cover, level, known, literal: true, need: EntryScopes::default(), chain: 0 };
+        let mut asking =
+            Asking { pairs, cover, level, known, literal: true, need: EntryScopes::default(), chain: 0 };
         if !exec_only {
             self.ask_memory(&hazard, &mut asking);
         }
@@ -353,7 +360,8 @@ impl Calls {
         for pending in self.pending_causes.drain(..) {
             let serves = |e: &EntryScopes| {
                 let memory = e.dst_atoms.intersects(&pending.need.dst_atoms)
-                    && (e.src_writes.intersects(&pending.need.src_writes) || e.src_stages & pending.chain != 0);
+                    && (e.src_writes.intersects(&pending.need.src_writes)
+                        || e.src_stages & pending.chain != 0);
                 let exec = e.src_stages & pending.need.src_stages != 0
                     && e.dst_stages & pending.need.dst_stages != 0;
                 memory || exec

@@ -65,8 +65,16 @@ impl Live {
             return;
         }
         let (head, tail) = ((self.ranges[i].0, start), (end, self.ranges[j - 1].1));
-        let left = [head, tail].into_iter().filter(|r| r.0 < r.1);
-        self.ranges.splice(i..j, left);
+        // By hand: `splice` would collect what is left on the heap.
+        let mut next = i;
+        for left in [head, tail].into_iter().filter(|r| r.0 < r.1) {
+            match self.ranges.get_mut(next).filter(|_| next < j) {
+                Some(place) => *place = left,
+                None => self.ranges.insert(next, left),
+            }
+            next += 1;
+        }
+        self.ranges.drain(next.min(j)..j);
     }
 }
 
@@ -118,13 +126,20 @@ fn begin(graph: &FrameGraph, resolved: &Resolved, out: &mut Kept) {
     }
     for (index, local) in resolved.locals.iter().enumerate() {
         if local.uploads > 1 && !local.other_writes && !local.fresh {
-            out.live[index].uploads_disjoint = disjoint(index as u32, graph, resolved, local, &mut out.sorted);
+            out.live[index].uploads_disjoint =
+                disjoint(index as u32, graph, resolved, local, &mut out.sorted);
         }
     }
 }
 
 /// Whether no two uploads to a resource overlap.
-fn disjoint(index: u32, graph: &FrameGraph, resolved: &Resolved, local: &Local, sorted: &mut Vec<(u64, u64)>) -> bool {
+fn disjoint(
+    index: u32,
+    graph: &FrameGraph,
+    resolved: &Resolved,
+    local: &Local,
+    sorted: &mut Vec<(u64, u64)>,
+) -> bool {
     // Looking through all uses once a resource would be quadratic in resources; few uploads take the general way.
     if (local.uploads as usize) * 8 < resolved.uses.len() {
         return false;

@@ -315,8 +315,7 @@ fn judge_write(
     errors: &mut Vec<GraphError>,
 ) -> Range<usize> {
     let local = &locals[u.local as usize];
-    let kind =
-        if u.mode == Mode::Modify { HazardKind::ReadAfterWrite } else { HazardKind::WriteAfterWrite };
+    let kind = if u.mode == Mode::Modify { HazardKind::ReadAfterWrite } else { HazardKind::WriteAfterWrite };
     let tracks = split_use(walk, u, local, out);
     for i in tracks.clone() {
         after_write(walk, pairs, position, (u, local), kind, i, out, errors);

@@ -35,7 +35,10 @@ type Visited = <DiGraph<u32, (), u32> as Visitable>::Map;
 
 impl std::fmt::Debug for Levels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Levels").field("sorted", &self.sorted).field("begin", &self.begin).finish_non_exhaustive()
+        f.debug_struct("Levels")
+            .field("sorted", &self.sorted)
+            .field("begin", &self.begin)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,7 +130,12 @@ fn walk(hazards: &Hazards, out: &mut Levels) -> usize {
 /// Moves uploads to levels they can share, so that they become one batch. An upload may wait until just before its
 /// first consumer. Each group gets the earliest level all its members can have: the fewest groups, and nothing waits
 /// longer than that needs (interval stabbing, by the last level each may have).
-fn share_levels(graph: &FrameGraph, positions: Positions, (kept, hazards): (&Kept, &Hazards), out: &mut Levels) {
+fn share_levels(
+    graph: &FrameGraph,
+    positions: Positions,
+    (kept, hazards): (&Kept, &Hazards),
+    out: &mut Levels,
+) {
     out.uploads.clear();
     let is_upload = |p: u32| {
         let node = &graph.nodes[positions.node(p) as usize];
@@ -217,8 +225,7 @@ fn cycle(graph: &FrameGraph, state: &GraphState, positions: Positions, levels: &
 
 /// The kept nodes with their levels, as the schedule shows them.
 pub(crate) fn placed(levels: &Levels, positions: Positions, out: &mut Vec<Placed>) {
-    out.extend(levels.sorted.iter().map(|&p| Placed {
-        node: positions.node(p),
-        level: levels.level[p as usize],
-    }));
+    out.extend(
+        levels.sorted.iter().map(|&p| Placed { node: positions.node(p), level: levels.level[p as usize] }),
+    );
 }

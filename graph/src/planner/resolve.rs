@@ -115,8 +115,7 @@ fn resolve_use(
     errors: &mut Vec<GraphError>,
 ) {
     let pair = state.pairs.intern(u.access);
-    let mut resolved =
-        ResolvedUse { start: u.slice.start, end: u.slice.end, local: 0, pair, mode: u.mode };
+    let mut resolved = ResolvedUse { start: u.slice.start, end: u.slice.end, local: 0, pair, mode: u.mode };
     let found = match u.slice.resource {
         Resource::Persistent(id) => persistent(state, id, out),
         Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),

@@ -19,7 +19,15 @@ impl Model {
             let none = Stages::empty();
             interval.writes.extend(pairs(*access, AccessFlags::WRITES).into_iter().map(|(stage, access)| {
                 let party = op.party(Access::new(stage, access));
-                WriteRecord { op: op.serial, party, stage, access, chain: none, available: none, visible: Default::default() }
+                WriteRecord {
+                    op: op.serial,
+                    party,
+                    stage,
+                    access,
+                    chain: none,
+                    available: none,
+                    visible: Default::default(),
+                }
             }));
             for stage in access.stages.expanded().iter() {
                 let party = op.party(Access::new(stage, AccessFlags::empty()));
@@ -31,7 +39,13 @@ impl Model {
     }
 
     /// The later of two ordered commands is about to run: all that the first did must be done and visible to it.
-    pub(in crate::dummy) fn order_then(&mut self, at: usize, op: &Op, accesses: &[Access], reports: &Reports) {
+    pub(in crate::dummy) fn order_then(
+        &mut self,
+        at: usize,
+        op: &Op,
+        accesses: &[Access],
+        reports: &Reports,
+    ) {
         let Some(first) = self.orders.get_mut(at) else { return };
         self.log.bring_up(first);
         for access in accesses {

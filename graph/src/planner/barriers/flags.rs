@@ -36,7 +36,8 @@ pub(super) fn flags_of(pairs: &PairTable, atoms: AtomSet) -> SmallVec<[(u64, Acc
         let exact = |g: &(u64, AccessFlags)| {
             let all = g.1 | access;
             let possible = |stages: u64| pairs.stage_flags(stages).supported_accesses() & all;
-            possible(stage) == access && bits(g.0).all(|s| possible(1 << s) == (g.1 & possible(1 << s)))
+            possible(stage) == access
+                && bits(g.0).all(|s| possible(1 << s) == (g.1 & possible(1 << s)))
                 && possible(g.0) & !g.1 == AccessFlags::empty()
         };
         match groups.iter_mut().find(|g| exact(g)) {
