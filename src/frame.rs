@@ -83,8 +83,13 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     /// Begins a pass: one statement that ends with [`record`](MkPassBuilder::record).
     pub fn pass(&mut self, name: &str) -> MkPassBuilder<'_, 'f, B> {
         let ws = &mut self.work.ws;
-        let declare =
-            Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems };
+        let declare = Declare {
+            gpu: self.gpu.id,
+            frame: ws.number,
+            keep: &mut ws.keep,
+            unrecorded: Some(ws.problems.len()),
+            problems: &mut ws.problems,
+        };
         MkPassBuilder {
             pass: ws.graph.pass(name),
             declare,
@@ -157,8 +162,14 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
 
     pub(crate) fn declare(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
         let ws = &mut self.work.ws;
-        Declare { gpu: self.gpu.id, frame: ws.number, keep: &mut ws.keep, problems: &mut ws.problems }
-            .slice(slice)
+        Declare {
+            gpu: self.gpu.id,
+            frame: ws.number,
+            keep: &mut ws.keep,
+            problems: &mut ws.problems,
+            unrecorded: None,
+        }
+        .slice(slice)
     }
 }
 
@@ -168,6 +179,16 @@ struct Declare<'a> {
     frame: u64,
     keep: &'a mut Vec<Arc<BufferInner>>,
     problems: &'a mut Vec<MkFrameProblem>,
+    /// Problems from here on belong to a pass that is not recorded yet, and go with it.
+    unrecorded: Option<usize>,
+}
+
+impl Drop for Declare<'_> {
+    fn drop(&mut self) {
+        if let Some(first) = self.unrecorded {
+            self.problems.truncate(first);
+        }
+    }
 }
 
 impl Declare<'_> {
@@ -234,11 +255,13 @@ impl<'f, B: MkGpuBackend> MkPassBuilder<'_, 'f, B> {
     where
         F: FnOnce(&mut B::Context<'_>) -> Result<(), MkError> + Send + 'f,
     {
-        let id = self.pass.finish();
+        let MkPassBuilder { pass, mut declare, closures, .. } = self;
+        declare.unrecorded = None;
+        let id = pass.finish();
         let key = u32::try_from(id.index()).unwrap_or(u32::MAX);
         // SAFETY: `call::<B, F>` moves an `F` out. What `F` borrows lives for `'f`, which the frame's type carries:
         // the frame runs or drops its closures before `'f` ends. Nodes are numbered in ascending order.
-        unsafe { self.closures.push(key, f, call::<B, F>) };
+        unsafe { closures.push(key, f, call::<B, F>) };
         id
     }
 }

@@ -83,7 +83,7 @@ impl<T: AnyBitPattern> MkReadback<T> {
                 result = Some(f(elements));
             }
         })?;
-        result.ok_or(MkError::Misaligned {
+        result.ok_or_else(|| MkError::Misaligned {
             resource: "readback".into(),
             offset: 0,
             alignment: align_of::<T>() as u64,

@@ -4,6 +4,7 @@ use crate::backend::MkGpuBackend;
 use crate::device::lock;
 use crate::gpu::MkGpu;
 use memkit_graph::{Command, FrameGraph, NodeKind, Schedule};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the frame submitted last consisted of, and how long the calling thread took for it.
@@ -46,6 +47,44 @@ impl MkFrameStats {
             staged_bytes,
             ..MkFrameStats::default()
         }
+    }
+}
+
+/// How [`DummyStats`] looks: number of buffers, their bytes, reports.
+type Look = dyn Fn() -> (usize, u64, Vec<crate::MkHazard>) + Send + Sync;
+
+/// Figures of a simulated device that can be looked at after its end. Made by
+/// [`DummyBackend::stats`](crate::DummyBackend::stats).
+#[derive(Clone)]
+pub struct DummyStats(Arc<Look>);
+
+impl DummyStats {
+    pub(crate) fn new(look: impl Fn() -> (usize, u64, Vec<crate::MkHazard>) + Send + Sync + 'static) -> Self {
+        DummyStats(Arc::new(look))
+    }
+
+    /// Number of buffers that exist.
+    #[must_use]
+    pub fn buffer_count(&self) -> usize {
+        (self.0)().0
+    }
+
+    /// Bytes of all buffers that exist.
+    #[must_use]
+    pub fn total_allocated(&self) -> u64 {
+        (self.0)().1
+    }
+
+    /// As [`DummyBackend::hazards`](crate::DummyBackend::hazards).
+    #[must_use]
+    pub fn hazards(&self) -> Vec<crate::MkHazard> {
+        (self.0)().2
+    }
+}
+
+impl std::fmt::Debug for DummyStats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DummyStats").field("buffers", &self.buffer_count()).finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::inner::OwnBuffer;
 use crate::readback::{Progress, ReadbackKey};
 use crate::staging::HeldChunk;
 use crate::stats::MkFrameStats;
-use crate::transfer::Pending;
+use crate::transfer::{Pending, cancel_impossible};
 use crate::{MkBufferDesc, MkError, MkMemoryType};
 use memkit_graph::{BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId};
 use std::sync::{Arc, Weak};
@@ -385,20 +385,5 @@ impl<B: MkGpuBackend> Inner<B> {
         ws.taken.clear();
         ws.keep.clear();
         Ok(value)
-    }
-}
-
-/// Cancels pending transfers that fail by themselves, whatever frame takes them up: the next frame works then.
-fn cancel_impossible<B: MkGpuBackend>(taken: &mut Pending, core: &mut Core<B>) {
-    if taken.is_empty() {
-        return;
-    }
-    let mut graph = FrameGraph::new();
-    for copy in &taken.copies {
-        graph.copy(copy.from, copy.to);
-    }
-    if Planner::new().plan(&graph, &mut core.state).is_err() {
-        core.batches.cancel(&taken.batches);
-        taken.clear();
     }
 }

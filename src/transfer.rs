@@ -3,9 +3,9 @@
 use crate::backend::MkGpuBackend;
 use crate::buffer::{BufferInner, MkBuffer, check_range};
 use crate::device::{GpuRef, lock};
-use crate::gpu::MkGpu;
+use crate::gpu::{Core, MkGpu};
 use crate::{MkError, MkFence};
-use memkit_graph::ResourceSlice;
+use memkit_graph::{FrameGraph, Planner, ResourceSlice};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,6 +169,21 @@ impl BatchLog {
             Some(BatchState::Pending) => Ok(None),
             Some(BatchState::Cancelled) | None => Err(MkError::Cancelled),
         }
+    }
+}
+
+/// Cancels pending transfers that fail by themselves, whatever frame takes them up: the next frame works then.
+pub(crate) fn cancel_impossible<B: MkGpuBackend>(taken: &mut Pending, core: &mut Core<B>) {
+    if taken.is_empty() {
+        return;
+    }
+    let mut graph = FrameGraph::new();
+    for copy in &taken.copies {
+        graph.copy(copy.from, copy.to);
+    }
+    if Planner::new().plan(&graph, &mut core.state).is_err() {
+        core.batches.cancel(&taken.batches);
+        taken.clear();
     }
 }
 

@@ -81,7 +81,6 @@ fn a_use_without_the_usage_flag() {
 
 #[test]
 fn ranges_out_of_bounds_reversed_and_empty() {
-    #[expect(clippy::reversed_empty_ranges, reason = "what a caller may get wrong")]
     let ranges = [(0, 65), (64, 65), (100, 200), (0, usize::MAX), (40, 8), (usize::MAX, usize::MAX)];
     for (start, end) in ranges {
         let e = refuse(&["`far`"], move |_, frame, victim| {
@@ -227,6 +226,18 @@ fn ids_transients_and_passes_of_elsewhere() {
         frame.pass("foreign").overwrite(&b, W).record(|_| Ok(()));
         frame.copy(b.id(), b.id());
     });
+}
+
+#[test]
+fn a_builder_that_is_dropped_leaves_no_error() {
+    let (gpu, other) = (gpu(), gpu());
+    let (own, foreign) = (filled(&gpu, &[1]), storage(&other, 4));
+    let mut frame = gpu.begin_frame().unwrap();
+    drop(frame.pass("thought better of it").read(&own, R).overwrite(&foreign, W));
+    add(&mut frame, "fine", own.id(), 1);
+    frame.submit().unwrap();
+    assert_eq!(contents(&gpu, &own, 1), [2]);
+    assert_clean(&gpu);
 }
 
 #[test]

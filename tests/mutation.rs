@@ -99,7 +99,8 @@ fn mutants(schedule: &Schedule) -> Vec<(Part, String, Schedule)> {
 }
 
 fn check(sequence: &Sequence, tally: &mut Tally) {
-    assert!(sequence.run(None, false).hazards.is_empty(), "see the test target `oracle`");
+    let hazards = sequence.run(None, false).hazards;
+    assert!(hazards.is_empty(), "{}\nsee the test target `oracle`", hazards[0]);
     tally.sequences += 1;
     for (k, planned) in sequence.frames.iter().enumerate() {
         for (part, what, mutant) in mutants(&planned.schedule) {

@@ -91,23 +91,20 @@ impl Scene {
     }
 }
 
-/// Allocations a frame, after warm-up.
+/// Allocations of 100 frames, after warm-up.
 fn allocations(scene: &Scene) -> u64 {
     let trap = std::env::var_os("MEMKIT_TRAP").is_some();
-    let mut kept = None;
-    for _ in 0..50 {
-        kept = Some(scene.frame());
-    }
-    scene.gpu.wait_idle().unwrap();
-    let before = COUNT.get();
-    for n in 0..100 {
-        TRAP.set(trap && n >= 50);
-        let next = scene.frame();
-        TRAP.set(false);
-        let last = kept.replace(next).unwrap();
+    let mut kept = scene.frame();
+    let mut step = || {
+        let last = std::mem::replace(&mut kept, scene.frame());
         last.wait().unwrap();
         last.try_read(|_| ()).unwrap();
-    }
+    };
+    (0..100).for_each(|_| step());
+    let before = COUNT.get();
+    TRAP.set(trap);
+    (0..100).for_each(|_| step());
+    TRAP.set(false);
     COUNT.get() - before
 }
 
@@ -139,8 +136,9 @@ fn repeating_transfers_allocate_nothing() {
         gpu.flush().unwrap().wait().unwrap();
     };
     (0..50).for_each(|_| round());
+    let trap = std::env::var_os("MEMKIT_TRAP").is_some();
     let before = COUNT.get();
-    TRAP.set(std::env::var_os("MEMKIT_TRAP").is_some());
+    TRAP.set(trap);
     (0..50).for_each(|_| round());
     TRAP.set(false);
     assert_eq!(COUNT.get() - before, 0);

@@ -1,7 +1,6 @@
 //! The contract of a backend, kept by the simulated device.
 
 use super::memory::{Block, DeviceToken};
-use super::queue::Shared;
 use super::record::{Recorded, misfit};
 use super::{DummyBackend, DummyContext, DummyRecording, queue};
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
@@ -28,9 +27,16 @@ pub struct DummyBuffer {
 pub(super) struct Buffers {
     slots: SlotMap<BufferKey, Arc<Block>>,
     allocated: u64,
+    /// Number and bytes, shared with who looks at them later.
+    counts: Arc<Mutex<(usize, u64)>>,
 }
 
 impl Buffers {
+    /// To be called after each change.
+    fn publish(&self) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = (self.slots.len(), self.allocated);
+    }
+
     pub(super) fn count(&self) -> usize {
         self.slots.len()
     }
@@ -40,40 +46,15 @@ impl Buffers {
     }
 }
 
-/// Figures of a device that can be looked at after its end. Made by [`DummyBackend::stats`].
-#[derive(Clone)]
-pub struct DummyStats {
-    shared: Arc<Shared>,
-    buffers: Arc<Mutex<Buffers>>,
-}
-
-impl DummyStats {
-    pub(super) fn new(device: &DummyBackend) -> Self {
-        DummyStats { shared: device.shared.clone(), buffers: device.buffers.clone() }
-    }
-
-    /// Number of buffers that exist.
+impl DummyBackend {
+    /// Its figures, to be looked at also when the device is gone: that nothing was left behind.
     #[must_use]
-    pub fn buffer_count(&self) -> usize {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).count()
-    }
-
-    /// Bytes of all buffers that exist.
-    #[must_use]
-    pub fn total_allocated(&self) -> u64 {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).allocated()
-    }
-
-    /// As [`DummyBackend::hazards`].
-    #[must_use]
-    pub fn hazards(&self) -> Vec<crate::MkHazard> {
-        self.shared.reports.all()
-    }
-}
-
-impl std::fmt::Debug for DummyStats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DummyStats").field("buffers", &self.buffer_count()).finish_non_exhaustive()
+    pub fn stats(&self) -> crate::DummyStats {
+        let (shared, counts) = (self.shared.clone(), self.buffers().counts.clone());
+        crate::DummyStats::new(move || {
+            let (count, allocated) = *counts.lock().unwrap_or_else(PoisonError::into_inner);
+            (count, allocated, shared.reports.all())
+        })
     }
 }
 
@@ -176,6 +157,7 @@ unsafe impl MkGpuBackend for DummyBackend {
         match block {
             Some(block) => {
                 let key = buffers.slots.insert(Arc::new(block));
+                buffers.publish();
                 Ok(DummyBuffer { key, device: self.serial, size: desc.size })
             }
             None => {
@@ -191,6 +173,7 @@ unsafe impl MkGpuBackend for DummyBackend {
             let removed = if buffer.device == self.serial { buffers.slots.remove(buffer.key) } else { None };
             if let Some(block) = &removed {
                 buffers.allocated -= block.size;
+                buffers.publish();
             }
             removed
         };

@@ -18,7 +18,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{DummyBuffer, DummyStats};
+pub use backend::DummyBuffer;
 pub use config::DummyBackendConfig;
 pub use hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork};
 pub use kernel::{MkKernelMemory, MkKernelRead, MkKernelWrite};
@@ -37,7 +37,7 @@ use std::thread::JoinHandle;
 pub struct DummyBackend {
     capabilities: MkCapabilities,
     shared: Arc<Shared>,
-    buffers: Arc<Mutex<Buffers>>,
+    buffers: Mutex<Buffers>,
     /// Told apart from other devices, whose handles are refused.
     serial: u32,
     worker: Mutex<Option<JoinHandle<()>>>,
@@ -64,7 +64,7 @@ impl DummyBackend {
         DummyBackend {
             capabilities,
             shared: Arc::new(Shared::new(config)),
-            buffers: Arc::default(),
+            buffers: Mutex::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             worker: Mutex::default(),
         }
@@ -86,12 +86,6 @@ impl DummyBackend {
     #[must_use]
     pub fn total_allocated(&self) -> u64 {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner).allocated()
-    }
-
-    /// Its figures, to be looked at also when the device is gone: that nothing was left behind.
-    #[must_use]
-    pub fn stats(&self) -> DummyStats {
-        DummyStats::new(self)
     }
 
     /// What was wrong so far, in the order in which it happened: the first 1,000 reports. Work in flight has not been

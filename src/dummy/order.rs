@@ -19,10 +19,9 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
     if declared.kind == NodeKind::Pass {
         return commands.iter().position(|c| *c == Command::Pass(node));
     }
-    // Transfers are merged: one is where its first byte that is left goes.
-    if !schedule.order.iter().any(|p| p.node == node) {
-        return None;
-    }
+    // Transfers are merged: one is where its first byte that is left goes, in its level.
+    let level = schedule.order.iter().find(|p| p.node == node)?.level;
+    let mut now = 0;
     let uses = graph.uses(declared);
     let to = uses.last()?;
     let at =
@@ -35,6 +34,11 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
     };
     let end = |end: u64| if end == ResourceSlice::WHOLE { u64::MAX } else { end };
     commands.iter().position(|c| match c {
+        Command::Barrier(call) => {
+            now = schedule.barriers.get(*call as usize).map_or(now, |c| c.level);
+            false
+        }
+        _ if now != level => false,
         Command::Fill { to: there, offset, value, .. } => {
             *there == local
                 && *offset == to.slice.start

@@ -98,16 +98,21 @@ fn depth(case: &Case, frame: &Frame, kept: &[Option<Vec<Vec<u64>>>], past: &Past
     let mut bytes: HashMap<(bool, usize, u64), (Option<usize>, Vec<usize>)> = HashMap::new();
     for (i, node) in frame.nodes.iter().enumerate() {
         let Some(parts) = &kept[i] else { continue };
+        // Bytes that an earlier node of the frame wrote.
+        let mut inside = BTreeSet::new();
         for reads in [true, false] {
             for (u, part) in node.uses.iter().zip(parts).filter(|(u, _)| reads != u.writes()) {
                 for byte in part {
                     let key = key(u.on, *byte);
                     let (write, readers) = bytes.entry(key).or_default();
+                    if write.is_some_and(|w| w != i) {
+                        inside.insert(key);
+                    }
                     before[i].extend(*write);
                     if u.writes() {
                         before[i].extend(readers.iter().copied());
                     }
-                    if write.is_none() {
+                    if write.is_none_or(|w| w == i && !inside.contains(&key)) {
                         head[i] |= past.hazard(key, u);
                     }
                     if u.writes() {

@@ -26,7 +26,7 @@ pub(crate) struct Calls {
     pub(crate) scopes: Vec<EntryScopes>,
     needs: Needs,
     /// Relations already asked for in the current call.
-    asked: Vec<(PairId, PairId, bool)>,
+    asked: Vec<(PairId, PairId, Asked)>,
     pending_causes: Vec<PendingCause>,
     /// Hazards of the current call against earlier frames.
     earlier: Vec<Earlier>,
@@ -42,6 +42,14 @@ struct Earlier {
     hazard: u32,
     write: AtomIndex,
     unseen: AtomSet,
+}
+
+/// Which dependencies were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Memory,
+    Exec,
+    Both,
 }
 
 #[derive(Debug)]
@@ -230,7 +238,8 @@ impl Calls {
         let Source::Earlier(level) = hazard.src else { return None };
         let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
         let [write] = *src.write_list.as_slice() else { return None };
-        if hazard.kind == HazardKind::WriteAfterRead {
+        // What is available already needs no source access anywhere.
+        if hazard.kind == HazardKind::WriteAfterRead || cover.available_at(write, level) != 0 {
             return None;
         }
         let mut unseen = AtomSet::default();
@@ -250,8 +259,12 @@ impl Calls {
         hazard: Hazard,
         (consumer, detail): (Party, Option<&Detail>),
     ) {
-        let exec_only = hazard.kind == HazardKind::WriteAfterRead;
-        let key = (hazard.src_pair, hazard.dst_pair, exec_only);
+        let kind = match hazard.kind {
+            HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => Asked::Memory,
+            HazardKind::WriteAfterRead => Asked::Exec,
+            HazardKind::Order => Asked::Both,
+        };
+        let key = (hazard.src_pair, hazard.dst_pair, kind);
         // What was asked for literally serves hazards of the relation at any level.
         let known = self.asked.contains(&key);
         if known && detail.is_none() {
@@ -259,7 +272,7 @@ impl Calls {
         }
         let mut asking =
             Asking { pairs, cover, level, known, literal: true, need: EntryScopes::default(), chain: 0 };
-        if !exec_only {
+        if kind != Asked::Exec {
             self.ask_memory(&hazard, &mut asking);
         }
         let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
