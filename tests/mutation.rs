@@ -6,10 +6,10 @@
 
 mod random;
 
-use memkit_gpu::graph::{AccessFlags, BarrierEntry, Schedule, Stages};
+use memkit_gpu::graph::{Access, AccessFlags, BarrierEntry, Mode, Schedule, Stages};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use random::case::{Limits, decode, raw};
+use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
 use random::rig::{self, Sequence};
 use std::collections::BTreeMap;
 
@@ -139,6 +139,42 @@ fn run(mutants: u64, seed: u64) {
 #[test]
 fn every_part_of_a_plan_is_needed() {
     run(6_000, 1);
+}
+
+/// Interleaved chains, repeated: the frame that an entry of an earlier call is widened for.
+fn chains(chains: usize, length: usize, frames: usize) -> Case {
+    let size = 16;
+    let buffer = |i| Use {
+        on: On::Buffer(i),
+        range: 0..size,
+        access: Access::COMPUTE_STORAGE_WRITE,
+        mode: Mode::Overwrite,
+    };
+    let node = |i: usize| {
+        let mut uses = vec![buffer(i)];
+        if i >= chains {
+            let access = Access::COMPUTE_STORAGE_READ;
+            uses.push(Use { access, mode: Mode::Read, ..buffer(i - chains) });
+        }
+        Node { kind: Kind::Pass, uses, side_effects: false, salt: i as u32 }
+    };
+    let frame = Frame { nodes: (0..chains * length).map(node).collect(), ..Frame::default() };
+    Case {
+        buffers: vec![Buffer { size, host: false }; chains * length],
+        pool: Vec::new(),
+        frames: vec![frame; frames],
+        max_ranges: None,
+    }
+}
+
+#[test]
+fn every_part_of_repeated_chains_is_needed() {
+    let (sequence, _) = rig::plan(&chains(3, 6, 5), rig::How { bare: true });
+    let calls: Vec<_> = sequence.frames.iter().map(|f| f.schedule.entries.len()).collect();
+    assert_eq!(calls, [5, 6, 6, 6, 6], "one entry a call");
+    let mut tally = Tally::default();
+    check(&sequence, &mut tally);
+    assert!(tally.survivors.is_empty(), "{}", tally.survivors[0]);
 }
 
 #[test]

@@ -7,9 +7,9 @@
 
 mod random;
 
-use memkit_gpu::graph::GraphError;
+use memkit_gpu::graph::{Access, GraphError, Mode};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-use random::case::{Case, Limits, decode, raw};
+use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
 use random::{depth, listing, reference, rig};
 use std::cell::Cell;
 
@@ -155,4 +155,46 @@ fn many_random_frames() {
     seed[..8].copy_from_slice(&number("MEMKIT_SEED", 1).to_le_bytes());
     let tally = run(number("MEMKIT_FRAMES", 100_000), LIMITS, seed);
     println!("{tally:?}");
+}
+
+/// Found by a long run: an entry was widened in a later call, and what chained on from it seemed to make visible
+/// writes that came after it.
+#[test]
+fn a_widened_entry_shows_nothing_of_later_writes() {
+    use Mode::{Modify, Overwrite, Read, Write};
+    let (cw, cr) = (Access::COMPUTE_STORAGE_WRITE, Access::COMPUTE_STORAGE_READ);
+    let (fw, vr) = (Access::FRAGMENT_STORAGE_WRITE, Access::VERTEX_ATTRIBUTE_READ);
+    let (to, from) = (Access::COPY_WRITE, Access::COPY_READ);
+    let sizes = [28, 48, 12, 32];
+    let on = |i, range, access, mode| Use { on: On::Buffer(i), range, access, mode };
+    let node = |kind, uses: &[Use]| Node { kind, uses: uses.to_vec(), side_effects: false, salt: 1 };
+    let fill = |i: usize| node(Kind::Fill, &[on(i, 0..sizes[i], Access::FILL_WRITE, Overwrite)]);
+    let first = vec![
+        fill(0),
+        fill(1),
+        fill(3),
+        node(Kind::Readback, &[on(0, 0..12, from, Read), on(2, 0..12, to, Overwrite)]),
+        node(Kind::Copy, &[on(2, 0..12, from, Read), on(0, 0..12, to, Overwrite)]),
+        node(Kind::Pass, &[on(0, 12..13, fw, Write), on(1, 0..48, cw, Write)]),
+    ];
+    let in_place = on(2, 0..12, Access::COMPUTE_STORAGE_READ_WRITE, Modify);
+    let second = vec![
+        node(Kind::Pass, &[on(0, 13..14, fw, Write), on(1, 16..17, vr, Read), in_place]),
+        node(Kind::Upload, &[on(3, 0..32, to, Overwrite)]),
+        node(Kind::Pass, &[on(1, 19..20, cw, Write), on(0, 0..28, cr, Read), on(3, 0..32, cr, Read)]),
+        node(Kind::Pass, &[on(0, 0..28, cw, Write)]),
+        node(Kind::Pass, &[on(0, 0..28, vr, Read), on(3, 0..32, cw, Write)]),
+    ];
+    let case = Case {
+        buffers: sizes.iter().enumerate().map(|(i, &size)| Buffer { size, host: i == 2 }).collect(),
+        pool: Vec::new(),
+        frames: vec![
+            Frame { nodes: first, ..Frame::default() },
+            Frame { nodes: second, orders: vec![(0, 1)], ..Frame::default() },
+        ],
+        max_ranges: None,
+    };
+    if let Err(text) = check(&case, &mut Tally::default()) {
+        panic!("{text}");
+    }
 }

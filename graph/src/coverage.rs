@@ -13,7 +13,6 @@
 //! was made available before in a chain that reaches its source stages. Entries of one call do not chain.
 
 use crate::pairs::{AtomSet, PairId, PairTable, StageIndex, bits};
-use smallvec::SmallVec;
 
 /// The three tables.
 #[derive(Debug, Default)]
@@ -148,19 +147,14 @@ impl Coverage {
         raise(&mut self.avail[row..row + self.stages], entry.dst_stages, boundary);
     }
 
-    /// Enters again what a call does for the writes of `atom`, of which more are available than when it was entered.
-    pub(crate) fn apply_to_write(&mut self, atom: u8, entries: &[EntryScopes], boundary: u64) {
-        let row = usize::from(atom) * self.stages;
+    /// Enters what a later call does for writes of `atom` before level `boundary` that turned out to be available to
+    /// later work of the stages `at`. Returns those stages after the call.
+    pub(crate) fn spread(&mut self, atom: u8, boundary: u64, at: u64, entries: &[EntryScopes]) -> u64 {
         // Entries of one call do not chain.
-        let before: SmallVec<[u64; 16]> = self.avail[row..row + self.stages].into();
-        for entry in entries {
-            let reached = if entry.src_writes.contains(atom) {
-                boundary
-            } else {
-                bits(entry.src_stages).map(|m| before[usize::from(m)]).max().unwrap_or(0)
-            };
-            self.raise_visible(atom, entry, reached);
-        }
+        entries.iter().filter(|e| e.src_stages & at != 0).fold(at, |reached, entry| {
+            self.raise_visible(atom, entry, boundary);
+            reached | entry.dst_stages
+        })
     }
 
     /// Enters one call, standing before level `boundary`. `scratch` is overwritten.

@@ -204,7 +204,7 @@ pub enum CullReason {
     },
     /// Every byte it writes is overwritten before anything reads it.
     Overwritten {
-        /// The node that overwrites, a position in the frame.
+        /// The first node that overwrites some of them, a position in the frame.
         by: u32,
     },
 }

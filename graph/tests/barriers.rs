@@ -1,5 +1,7 @@
 //! Hazards, levels and barrier entries.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use memkit_graph::*;
 
 const CW: Access = Access::COMPUTE_STORAGE_WRITE;

@@ -1,5 +1,7 @@
 //! Culling, trimming, batching of transfers, and what is wrong with a frame.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use memkit_graph::*;
 
 const CW: Access = Access::COMPUTE_STORAGE_WRITE;
@@ -38,7 +40,13 @@ fn culled(s: &Schedule) -> Vec<(u32, CullReason)> {
     s.culled.iter().map(|c| (c.node, c.reason)).collect()
 }
 
-fn copies(s: &Schedule) -> Vec<(BufferRef, BufferRef, Vec<(u64, u64, u64, u32)>)> {
+/// Source, destination, and per region: source, destination, size, how many declared ones.
+type Copied = (BufferRef, BufferRef, Vec<(u64, u64, u64, u32)>);
+
+/// What a declaration returns is not needed.
+fn declared<T>(_: T) {}
+
+fn copies(s: &Schedule) -> Vec<Copied> {
     s.queues[0]
         .commands
         .iter()
@@ -103,6 +111,28 @@ fn an_overwrite_kills_earlier_content_and_a_write_does_not() {
     f.pass("first").overwrite(a, CW).finish();
     f.pass("second").overwrite(a.slice(0..63), CW).finish();
     assert!(plan(&f, &mut state).culled.is_empty(), "one byte of the first is left");
+}
+
+#[test]
+fn the_reason_for_culling_follows_the_bytes() {
+    let mut state = GraphState::new();
+    let a = state.add_buffer(desc("a", 64));
+    let mut f = FrameGraph::new();
+    let t = f.transient("t", 64);
+    f.pass("half replaced, half unread").overwrite(t, CW).finish();
+    f.pass("replaces half").overwrite(t.slice(0..32), CW).finish();
+    f.pass("reads that half").read(t.slice(0..32), CR).overwrite(a, CW).finish();
+    f.pass("reads nothing of anybody's").read(a, CR).finish();
+    let s = plan(&f, &mut state);
+    assert_eq!(culled(&s), [(0, CullReason::Unread { resource: 0 }), (3, CullReason::NoOutput)]);
+
+    let mut f = FrameGraph::new();
+    f.pass("replaced").overwrite(a, CW).finish();
+    f.pass("by this").overwrite(a.slice(0..32), CW).finish();
+    f.pass("and that").overwrite(a.slice(32..64), CW).finish();
+    f.pass("looks at what is left").read(a, CR).finish();
+    let s = plan(&f, &mut state);
+    assert_eq!(culled(&s), [(0, CullReason::Overwritten { by: 1 }), (3, CullReason::NoOutput)]);
 }
 
 #[test]
@@ -208,77 +238,83 @@ fn every_declaration_that_makes_no_sense_is_an_error_with_names() {
     let cases: Vec<(&str, Declare)> = vec![
         (
             "p` uses a resource that no longer exists",
-            Box::new(move |f| drop(f.pass("p").read(gone, CR).finish())),
+            Box::new(move |f| declared(f.pass("p").read(gone, CR).finish())),
         ),
         (
             "p` uses a transient of another frame",
-            Box::new(move |f| drop(f.pass("p").read(foreign, CR).finish())),
+            Box::new(move |f| declared(f.pass("p").read(foreign, CR).finish())),
         ),
         (
             "`p`: bytes 0..65 of `a` are out of bounds",
-            Box::new(move |f| drop(f.pass("p").read(a.slice(0..65), CR).finish())),
+            Box::new(move |f| declared(f.pass("p").read(a.slice(0..65), CR).finish())),
         ),
         (
             "`p`: bytes 9..3 of `a` are out of bounds",
             Box::new(move |f| {
                 #[expect(clippy::reversed_empty_ranges)]
-                drop(f.pass("p").read(a.slice(9..3), CR).finish());
+                declared(f.pass("p").read(a.slice(9..3), CR).finish());
             }),
         ),
         (
             "range of `a` at byte 5 is empty",
-            Box::new(move |f| drop(f.pass("p").read(a.slice(5..5), CR).finish())),
+            Box::new(move |f| declared(f.pass("p").read(a.slice(5..5), CR).finish())),
         ),
-        ("transient `t` has a size of zero", Box::new(|f| drop(f.transient("t", 0)))),
-        ("a read must not write", Box::new(move |f| drop(f.pass("p").read(a, CW).finish()))),
-        ("name an access that reads", Box::new(move |f| drop(f.pass("p").read(a, Access::NONE).finish()))),
-        ("a write must not read", Box::new(move |f| drop(f.pass("p").overwrite(a, CRW).finish()))),
-        ("`modify` needs an access that reads", Box::new(move |f| drop(f.pass("p").modify(a, CW).finish()))),
+        ("transient `t` has a size of zero", Box::new(|f| declared(f.transient("t", 0)))),
+        ("a read must not write", Box::new(move |f| declared(f.pass("p").read(a, CW).finish()))),
+        (
+            "name an access that reads",
+            Box::new(move |f| declared(f.pass("p").read(a, Access::NONE).finish())),
+        ),
+        ("a write must not read", Box::new(move |f| declared(f.pass("p").overwrite(a, CRW).finish()))),
+        (
+            "`modify` needs an access that reads",
+            Box::new(move |f| declared(f.pass("p").modify(a, CW).finish())),
+        ),
         (
             "cannot happen in its stages",
             Box::new(move |f| {
                 let odd = Access::new(Stages::COPY, AccessFlags::SHADER_STORAGE_READ);
-                drop(f.pass("p").read(a, odd).finish());
+                declared(f.pass("p").read(a, odd).finish());
             }),
         ),
         (
             "overwrites bytes 16..32 of `a` and reads them too",
             Box::new(move |f| {
-                drop(f.pass("p").overwrite(a.slice(0..32), CW).read(a.slice(16..64), CR).finish());
+                declared(f.pass("p").overwrite(a.slice(0..32), CW).read(a.slice(16..64), CR).finish());
             }),
         ),
-        ("needs usage STORAGE", Box::new(move |f| drop(f.pass("p").read(plain, CR).finish()))),
+        ("needs usage STORAGE", Box::new(move |f| declared(f.pass("p").read(plain, CR).finish()))),
         (
             "needs usage VERTEX of `plain`",
-            Box::new(move |f| drop(f.pass("p").read(plain, Access::VERTEX_ATTRIBUTE_READ).finish())),
+            Box::new(move |f| declared(f.pass("p").read(plain, Access::VERTEX_ATTRIBUTE_READ).finish())),
         ),
         (
             "asks for a compute queue, which does not run VERTEX_ATTRIBUTE_INPUT",
             Box::new(move |f| {
-                drop(f.pass("p").on(Queue::Compute).read(a, Access::VERTEX_ATTRIBUTE_READ).finish());
+                declared(f.pass("p").on(Queue::Compute).read(a, Access::VERTEX_ATTRIBUTE_READ).finish());
             }),
         ),
         (
             "`p` reads bytes 0..64 of `fresh`, which nobody wrote",
             Box::new(move |f| {
-                drop(f.pass("p").read(fresh, CR).side_effects().finish());
+                declared(f.pass("p").read(fresh, CR).side_effects().finish());
             }),
         ),
         (
             "`p` reads bytes 0..64 of `fresh`, which nobody wrote",
             Box::new(move |f| {
-                drop(f.pass("p").modify(fresh, CRW).finish());
+                declared(f.pass("p").modify(fresh, CRW).finish());
             }),
         ),
         (
             "copy of 10 bytes of `a` to 11 bytes of `plain`",
-            Box::new(move |f| drop(f.copy(a.slice(0..10), plain.slice(0..11)))),
+            Box::new(move |f| declared(f.copy(a.slice(0..10), plain.slice(0..11)))),
         ),
         (
             "source 0..10 and destination 5..15 overlap",
-            Box::new(move |f| drop(f.copy(a.slice(0..10), a.slice(5..15)))),
+            Box::new(move |f| declared(f.copy(a.slice(0..10), a.slice(5..15)))),
         ),
-        ("start and end must be multiples of 4", Box::new(move |f| drop(f.fill(a.slice(0..6), 0)))),
+        ("start and end must be multiples of 4", Box::new(move |f| declared(f.fill(a.slice(0..6), 0)))),
         (
             "`order` names a pass of another frame",
             Box::new(move |f| {
@@ -288,7 +324,7 @@ fn every_declaration_that_makes_no_sense_is_an_error_with_names() {
         ),
         (
             "bytes 60..70 of `a` are out of bounds",
-            Box::new(move |f| drop(f.upload(host(0), a.slice(60..70)))),
+            Box::new(move |f| declared(f.upload(host(0), a.slice(60..70)))),
         ),
     ];
     for (says, declare) in cases {
@@ -320,7 +356,7 @@ fn a_builder_that_is_dropped_declares_nothing() {
     let mut state = GraphState::new();
     let a = state.add_buffer(desc("a", 64));
     let mut f = FrameGraph::new();
-    drop(f.pass("never").overwrite(a, CW));
+    declared(f.pass("never").overwrite(a, CW));
     assert!(f.is_empty());
     f.pass("once").overwrite(a, CW).finish();
     assert_eq!(f.name(f.node(0).unwrap()), "once");

@@ -188,7 +188,7 @@ pub fn decode(raw: &Raw, limits: Limits) -> Case {
         frames: Vec::new(),
         max_ranges: (limits.coarsen && k[3] % 8 == 7).then_some(1 + usize::from(k[4] % 4)),
     };
-    let mut making = Making { case, written: Vec::new(), whole: k[5] % 4 == 0, few: k[6] };
+    let mut making = Making { case, written: Vec::new(), whole: k[5].is_multiple_of(4), few: k[6] };
     let mut frames: Vec<Frame> = Vec::new();
     for nodes in &raw.frames {
         let mut frame = making.frame(nodes);
@@ -283,7 +283,7 @@ impl Making {
 
     fn range(&self, on: On, start: u8, len: u8) -> Range<u64> {
         let size = self.size(on);
-        if self.whole || start % 3 == 0 {
+        if self.whole || start.is_multiple_of(3) {
             return 0..size;
         }
         let start = u64::from(start) % size;
@@ -309,7 +309,7 @@ impl Making {
         for b in b[4..].chunks_exact(4).take(1 + usize::from(b[2] % 4)) {
             let on = self.on(b[0]);
             // Few kinds of access in some cases, so that the same relation comes often.
-            let kind = if self.few % 3 == 0 { b[1] % 16 } else { b[1] };
+            let kind = if self.few.is_multiple_of(3) { b[1] % 16 } else { b[1] };
             let (mode, list) = match kind % 8 {
                 0..=3 => (Mode::Read, reads()),
                 4 => (Mode::Write, writes()),

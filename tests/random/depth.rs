@@ -95,7 +95,7 @@ fn depth(case: &Case, frame: &Frame, kept: &[Option<Vec<Vec<u64>>>], past: &Past
     let n = frame.nodes.len();
     let mut before: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); n];
     let mut head = vec![false; n];
-    let mut bytes: HashMap<(bool, usize, u64), (Option<usize>, Vec<usize>)> = HashMap::new();
+    let mut bytes: HashMap<_, (Option<usize>, Vec<usize>)> = HashMap::new();
     for (i, node) in frame.nodes.iter().enumerate() {
         let Some(parts) = &kept[i] else { continue };
         // Bytes that an earlier node of the frame wrote.

@@ -4,6 +4,7 @@
 //! stage with one access); what several hazards of one call ask for is merged, so that no entry and no bit of an
 //! entry is there twice.
 
+mod causes;
 mod entries;
 mod flags;
 mod needs;
@@ -15,7 +16,8 @@ use super::hazards::{Detail, Hazard, Hazards, Source};
 use super::order::{self, Levels};
 use crate::coverage::{Coverage, EntryScopes};
 use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
-use crate::schedule::{BarrierCall, Cause, HazardKind, Party, Schedule};
+use crate::schedule::{BarrierCall, HazardKind, Party, Schedule};
+use causes::{PendingCause, cause};
 use needs::{ChainNeed, ExecNeed, MemoryNeed, Needs, push_new};
 use smallvec::SmallVec;
 
@@ -50,15 +52,6 @@ enum Asked {
     Memory,
     Exec,
     Both,
-}
-
-#[derive(Debug)]
-struct PendingCause {
-    hazard: Hazard,
-    detail: Detail,
-    consumer: Party,
-    need: EntryScopes,
-    chain: u64,
 }
 
 /// One hazard while it is asked about.
@@ -238,16 +231,15 @@ impl Calls {
         let Source::Earlier(level) = hazard.src else { return None };
         let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
         let [write] = *src.write_list.as_slice() else { return None };
-        // What is available already needs no source access anywhere.
-        if hazard.kind == HazardKind::WriteAfterRead || cover.available_at(write, level) != 0 {
+        if hazard.kind == HazardKind::WriteAfterRead {
             return None;
         }
         let mut unseen = AtomSet::default();
         for &to in dst.atom_list.iter().filter(|&&to| cover.visible(write, to) <= level) {
             unseen.insert(to);
         }
-        let here = self.needs.memory.iter().filter(|n| n.src.contains(write));
-        (!here.fold(unseen, |left, n| left.minus(n.dst)).is_empty()).then_some((write, unseen))
+        let left = self.needs.left_by(pairs, write, cover.available_at(write, level), unseen);
+        (!left.is_empty()).then_some((write, unseen))
     }
 
     /// Takes in what one hazard still needs; its source happened at `level`.
@@ -360,53 +352,5 @@ impl Calls {
                 None => self.needs.exec.push(ExecNeed { own, via, dst: late }),
             }
         }
-    }
-
-    /// Says which entries serve each hazard of the call.
-    fn name_causes(
-        &mut self,
-        pairs: &PairTable,
-        positions: Positions,
-        entries: std::ops::Range<u32>,
-        schedule: &mut Schedule,
-    ) {
-        for pending in self.pending_causes.drain(..) {
-            let serves = |e: &EntryScopes| {
-                let memory = e.dst_atoms.intersects(&pending.need.dst_atoms)
-                    && (e.src_writes.intersects(&pending.need.src_writes)
-                        || e.src_stages & pending.chain != 0);
-                let exec = e.src_stages & pending.need.src_stages != 0
-                    && e.dst_stages & pending.need.dst_stages != 0;
-                memory || exec
-            };
-            for entry in entries.clone().filter(|&e| serves(&self.scopes[e as usize])) {
-                let PendingCause { hazard, detail, consumer, .. } = &pending;
-                schedule.causes.push(cause(pairs, positions, entry, hazard, detail, *consumer));
-            }
-        }
-    }
-}
-
-fn cause(
-    pairs: &PairTable,
-    positions: Positions,
-    entry: u32,
-    hazard: &Hazard,
-    detail: &Detail,
-    consumer: Party,
-) -> Cause {
-    Cause {
-        entry,
-        kind: hazard.kind,
-        resource: detail.local,
-        range: detail.range.clone(),
-        producer: match hazard.src {
-            Source::Node(position) => Party::Node(positions.node(position)),
-            Source::Earlier(_) => Party::EarlierFrame,
-        },
-        producer_access: pairs.get(hazard.src_pair).access,
-        consumer,
-        consumer_access: pairs.get(hazard.dst_pair).access,
-        coarsened: detail.coarsened,
     }
 }

@@ -4,10 +4,13 @@
 //! world after the frame, still needs. Culling is transitive by construction: a node that is left out adds nothing
 //! to what is needed.
 
+mod why;
+
 use super::Positions;
 use super::resolve::{Local, Resolved, ResolvedUse};
 use crate::frame::{FrameGraph, Mode, NodeKind};
 use crate::schedule::CullReason;
+use why::Why;
 
 /// The outcome, and the memory the walk needs. Positions are those of the declaration order.
 #[derive(Debug, Default)]
@@ -20,6 +23,14 @@ pub(crate) struct Kept {
     pub(crate) parts: Vec<Part>,
     live: Vec<Live>,
     sorted: Vec<(u64, u64)>,
+    why: Why,
+}
+
+impl Kept {
+    /// Whether the uploads to a local resource overlap nowhere, and nothing else writes it.
+    pub(crate) fn uploads_are_disjoint(&self, local: u32) -> bool {
+        self.live[local as usize].uploads_disjoint
+    }
 }
 
 /// A range of an upload that stays.
@@ -37,8 +48,6 @@ struct Live {
     ranges: Vec<(u64, u64)>,
     /// Uploads need not be taken out: they are disjoint, and nothing else writes.
     uploads_disjoint: bool,
-    overwritten_by: Option<u32>,
-    culled_reader: Option<u32>,
 }
 
 impl Live {
@@ -88,11 +97,9 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
         let needed = node.side_effects
             || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u.start, u.end));
         if !needed {
-            let reason = reason(uses, &out.live);
-            out.culled.push((node_index, reason));
-            for u in uses.iter().filter(|u| u.reads()) {
-                out.live[u.local as usize].culled_reader = Some(node_index);
-            }
+            out.why.begin(graph, positions, resolved, &out.keep, position);
+            out.culled.push((node_index, out.why.reason(uses)));
+            out.why.culled(node_index, uses);
             continue;
         }
         out.keep[position as usize] = true;
@@ -101,7 +108,8 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
         {
             keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
         }
-        need(node_index, uses, &mut out.live);
+        need(uses, &mut out.live);
+        out.why.kept(node_index, uses);
     }
     out.parts.sort_unstable();
 }
@@ -111,13 +119,12 @@ fn begin(graph: &FrameGraph, resolved: &Resolved, out: &mut Kept) {
     out.keep.resize(graph.nodes.len(), false);
     out.culled.clear();
     out.parts.clear();
+    out.why.clear();
     if out.live.len() < resolved.locals.len() {
         out.live.resize_with(resolved.locals.len(), Live::default);
     }
     for (live, local) in out.live.iter_mut().zip(&resolved.locals) {
         live.ranges.clear();
-        live.overwritten_by = None;
-        live.culled_reader = None;
         live.uploads_disjoint = false;
         // A persistent resource is looked at after the frame; a transient is not.
         if !local.fresh {
@@ -168,28 +175,15 @@ fn keep_parts(position: u32, u: &ResolvedUse, live: &Live, parts: &mut Vec<Part>
 }
 
 /// Moves what is needed to before a kept node.
-fn need(node: u32, uses: &[ResolvedUse], live: &mut [Live]) {
+fn need(uses: &[ResolvedUse], live: &mut [Live]) {
     for u in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
         let live = &mut live[u.local as usize];
-        live.overwritten_by = Some(node);
         if !live.uploads_disjoint {
             live.remove(u.start, u.end);
         }
     }
     for u in uses.iter().filter(|u| u.reads()) {
-        let live = &mut live[u.local as usize];
-        live.culled_reader = None;
-        live.insert(u.start, u.end);
-    }
-}
-
-fn reason(uses: &[ResolvedUse], live: &[Live]) -> CullReason {
-    let Some(written) = uses.iter().find(|u| u.writes()) else { return CullReason::NoOutput };
-    let live = &live[written.local as usize];
-    match (live.culled_reader, live.overwritten_by) {
-        (Some(reader), _) => CullReason::OnlyCulledReaders { reader },
-        (None, Some(by)) => CullReason::Overwritten { by },
-        (None, None) => CullReason::Unread { resource: written.local },
+        live[u.local as usize].insert(u.start, u.end);
     }
 }
 

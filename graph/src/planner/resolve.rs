@@ -25,6 +25,9 @@ pub(crate) struct Local {
     pub(crate) uploads: u32,
     /// Whether anything but uploads writes it.
     pub(crate) other_writes: bool,
+    read: bool,
+    /// Whether something reads it that is declared before one of its uploads.
+    pub(crate) read_before_upload: bool,
 }
 
 /// A use with numbers for names.
@@ -136,8 +139,14 @@ fn resolve_use(
             let local = &mut out.locals[local as usize];
             if matches!(node.kind, NodeKind::Upload { .. }) {
                 local.uploads += 1;
+                local.read_before_upload |= local.read;
             } else if resolved.writes() {
                 local.other_writes = true;
+            }
+            if resolved.reads() {
+                local.read = true;
+                // What the prologue declares comes last here and is meant first.
+                local.read_before_upload |= graph.prologue.is_some();
             }
         }
     }
@@ -163,6 +172,8 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             host_visible: desc.host_visible,
             uploads: 0,
             other_writes: false,
+            read: false,
+            read_before_upload: false,
         },
     );
     if out.slots.len() <= slot {
@@ -194,6 +205,8 @@ fn transient(
             host_visible: false,
             uploads: 0,
             other_writes: false,
+            read: false,
+            read_before_upload: false,
         },
     );
     out.transients[index as usize] = local;

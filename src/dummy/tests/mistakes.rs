@@ -221,3 +221,31 @@ fn without_the_check_nothing_is_reported() {
     rig.clean();
     assert_eq!(rig.peek(host), [3; 16]);
 }
+
+#[test]
+fn an_explicit_order_is_held_to_all_that_both_declare() {
+    let mut rig = Rig::new();
+    let (a, b) = (rig.buffer("a", 16), rig.buffer("b", 16));
+    let go = |barrier: Option<(Access, Access)>, backwards: bool| {
+        let mut f = rig.frame().write("one", a, 0..16, A::COMPUTE_STORAGE_WRITE);
+        if let Some((from, to)) = barrier {
+            f = f.barrier(from, to);
+        }
+        f = f.write("two", b, 0..16, A::FRAGMENT_STORAGE_WRITE);
+        let (one, two) = (f.graph.pass_id(0).unwrap(), f.graph.pass_id(1).unwrap());
+        if backwards { f.graph.order(two, one) } else { f.graph.order(one, two) }
+        let recording = rig.record(&mut f).unwrap();
+        // SAFETY: the rig's buffers outlive its work. Everything before is over: only the order can be wrong.
+        let value = unsafe { rig.backend.submit(recording, true).unwrap() };
+        assert!(rig.backend.wait(value, Duration::from_secs(20)).unwrap());
+    };
+    go(Some((A::COMPUTE_STORAGE_WRITE, A::FRAGMENT_STORAGE_WRITE)), false);
+    rig.clean();
+    go(None, false);
+    names(&rig.only(MkHazardKind::OrderViolated), "one", "two");
+    // Execution alone shows nothing to the later pass.
+    go(Some((execution(A::COMPUTE_STORAGE_WRITE), execution(A::FRAGMENT_STORAGE_WRITE))), false);
+    names(&rig.only(MkHazardKind::OrderViolated), "one", "two");
+    go(None, true);
+    names(&rig.only(MkHazardKind::OrderViolated), "two", "one");
+}

@@ -1,7 +1,7 @@
 //! What the hazards of one call still need, and whether some entries give it.
 
 use crate::coverage::EntryScopes;
-use crate::pairs::{AtomIndex, AtomSet, PairId};
+use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable};
 
 /// Everything one call has to do.
 #[derive(Debug, Default)]
@@ -71,6 +71,15 @@ impl Needs {
         self.memory.iter().all(|n| n.src.iter().all(|w| n.left(w, entries).is_empty()))
             && self.chained.iter().all(|n| n.left(entries).is_empty())
             && self.exec.iter().all(|n| n.left(entries) == 0)
+    }
+
+    /// What of `unseen` this call will not make `write` visible to anyway: literally, or, as it is available to later
+    /// work of the stages `from`, by a chain.
+    pub(super) fn left_by(&self, pairs: &PairTable, write: AtomIndex, from: u64, unseen: AtomSet) -> AtomSet {
+        let reaches =
+            |n: &&MemoryNeed| n.src.iter().any(|w| w == write || from >> pairs.atom(w).stage & 1 != 0);
+        let left = self.memory.iter().filter(reaches).fold(unseen, |left, n| left.minus(n.dst));
+        self.chained.iter().filter(|n| n.from & from != 0).fold(left, |left, n| left.minus(n.dst))
     }
 
     /// The writes that would lose a need, or a choice of how to meet it, if `entry` made them available as well.

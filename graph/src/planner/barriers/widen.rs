@@ -93,10 +93,9 @@ impl Chains {
         widened.src_writes = widened.src_writes.union(pairs.atoms_of(1 << atom.stage, atom.access));
         cover.raise_visible(write, widened, boundary);
         // What chained on from it since.
-        let first_level = schedule.barriers.get(call).map_or(0, |c| c.level);
+        let mut at = widened.dst_stages;
         for later in schedule.barriers.get(call + 1..).unwrap_or(&[]) {
-            let boundary = boundary + u64::from(later.level - first_level);
-            cover.apply_to_write(write, &scopes[range(later)], boundary);
+            at = cover.spread(write, boundary, at, &scopes[range(later)]);
         }
         // Another entry that made it available too would leave this one superfluous.
         self.0.iter_mut().for_each(|c| c.served.insert(write));

@@ -1,0 +1,306 @@
+//! One use of one pass: splits the map where it begins and ends, compares it with what is there, and enters it.
+
+use super::{Detail, Hazard, Hazards, NONE, ReadCell, Source, Track, Walk, push};
+use crate::error::GraphError;
+use crate::frame::Mode;
+use crate::pairs::PairTable;
+use crate::planner::label;
+use crate::planner::resolve::{Local, ResolvedUse};
+use crate::schedule::HazardKind;
+use crate::state::{Init, Mark, RangeState};
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// The tracks of `start..end`, split at both ends.
+fn split(
+    tracks: &mut SmallVec<[Track; 1]>,
+    ranges: Option<&[RangeState]>,
+    size: u64,
+    start: u64,
+    end: u64,
+) -> Range<usize> {
+    if tracks.is_empty() {
+        let fresh = |start, prior| Track { start, write: NONE, reads: NONE, prior, pair: 0 };
+        match ranges {
+            Some(ranges) => tracks.extend(ranges.iter().enumerate().map(|(i, r)| fresh(r.start, i as u32))),
+            None => tracks.push(fresh(0, NONE)),
+        }
+    }
+    if tracks.len() == 1 && start == 0 && end == size {
+        return 0..1;
+    }
+    let mut i = tracks.partition_point(|t| t.start <= start) - 1;
+    if tracks[i].start < start {
+        let tail = Track { start, ..tracks[i] };
+        i += 1;
+        tracks.insert(i, tail);
+    }
+    let j = i + tracks[i..].partition_point(|t| t.start < end);
+    if end < tracks.get(j).map_or(size, |t| t.start) {
+        let tail = Track { start: end, ..tracks[j - 1] };
+        tracks.insert(j, tail);
+    }
+    i..j
+}
+
+fn split_use(walk: &Walk<'_>, u: &ResolvedUse, local: &Local, out: &mut Hazards) -> Range<usize> {
+    let ranges = local.backing.and_then(|id| walk.state.get(id)).map(|p| p.ranges.as_slice());
+    split(&mut out.tracks[u.local as usize], ranges, local.size, u.start, u.end)
+}
+
+fn prior_of<'a>(walk: &Walk<'a>, local: &Local, track: &Track) -> Option<&'a RangeState> {
+    if track.prior == NONE {
+        return None;
+    }
+    walk.state.get(local.backing?)?.ranges.get(track.prior as usize)
+}
+
+/// The bytes of track `i` that `u` touches. After the split no track reaches beyond the use.
+fn touched(out: &Hazards, u: &ResolvedUse, i: usize) -> Range<u64> {
+    let tracks = &out.tracks[u.local as usize];
+    tracks[i].start..tracks.get(i + 1).map_or(u.end, |t| t.start).min(u.end)
+}
+
+fn detail(out: &Hazards, u: &ResolvedUse, i: usize, coarsened: bool) -> Detail {
+    Detail { local: Some(u.local), range: touched(out, u, i), coarsened }
+}
+
+pub(super) fn read(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+    errors: &mut Vec<GraphError>,
+) {
+    let local = &locals[u.local as usize];
+    for i in split_use(walk, u, local, out) {
+        let track = out.tracks[u.local as usize][i];
+        after_write(walk, pairs, position, (u, local), HazardKind::ReadAfterWrite, i, out, errors);
+        let head = track.reads;
+        let known = out.reads.get(head as usize).is_some_and(|c| c.node == position && c.pair == u.pair);
+        if !known {
+            out.reads.push(ReadCell { node: position, next: head, pair: u.pair });
+            out.tracks[u.local as usize][i].reads = (out.reads.len() - 1) as u32;
+        }
+    }
+}
+
+pub(super) fn write(
+    walk: &Walk<'_>,
+    pairs: &mut PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+    errors: &mut Vec<GraphError>,
+) {
+    let tracks = judge_write(walk, pairs, position, u, locals, out, errors);
+    keep_tracks(pairs, position, u, tracks, out);
+}
+
+/// The hazards of a write.
+pub(super) fn judge_write(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+    errors: &mut Vec<GraphError>,
+) -> Range<usize> {
+    let local = &locals[u.local as usize];
+    let kind = if u.mode == Mode::Modify { HazardKind::ReadAfterWrite } else { HazardKind::WriteAfterWrite };
+    let tracks = split_use(walk, u, local, out);
+    for i in tracks.clone() {
+        after_write(walk, pairs, position, (u, local), kind, i, out, errors);
+        after_reads(walk, pairs, position, (u, local), i, out);
+    }
+    tracks
+}
+
+pub(super) fn keep_write(
+    walk: &Walk<'_>,
+    pairs: &mut PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+) {
+    let tracks = split_use(walk, u, &locals[u.local as usize], out);
+    keep_tracks(pairs, position, u, tracks, out);
+}
+
+/// Enters a write. Reads are over with it, but for those of the pass itself in stages where it does not write:
+/// nothing that waits for the write waits for them.
+fn keep_tracks(
+    pairs: &mut PairTable,
+    position: u32,
+    u: &ResolvedUse,
+    tracks: Range<usize>,
+    out: &mut Hazards,
+) {
+    let mut modified = NONE;
+    if pairs.get(u.pair).reads_elsewhere {
+        let pair = pairs.elsewhere(u.pair);
+        out.reads.push(ReadCell { node: position, next: NONE, pair });
+        modified = (out.reads.len() - 1) as u32;
+    }
+    let mut alike = true;
+    for i in tracks.clone() {
+        let track = out.tracks[u.local as usize][i];
+        let mut pair = u.pair;
+        if track.write == position && track.pair != pair {
+            // One pass writes the same bytes in two ways: whoever follows waits for both.
+            pair = pairs.intern(pairs.get(pair).access | pairs.get(track.pair).access);
+        }
+        let reads = own_reads(pairs, position, pairs.get(pair).write_stages, track.reads, modified, out);
+        alike = alike && pair == u.pair && reads == modified;
+        let track = Track { start: track.start, write: position, reads, prior: NONE, pair };
+        out.tracks[u.local as usize][i] = track;
+    }
+    if alike && tracks.len() > 1 {
+        out.tracks[u.local as usize].drain(tracks.start + 1..tracks.end);
+    }
+}
+
+/// The reads of `position` at the head of a list that happen in other stages than these, before `tail`.
+fn own_reads(
+    pairs: &PairTable,
+    position: u32,
+    write_stages: u64,
+    head: u32,
+    tail: u32,
+    out: &mut Hazards,
+) -> u32 {
+    let (mut at, mut kept) = (head, tail);
+    while let Some(&cell) = out.reads.get(at as usize).filter(|c| c.node == position) {
+        at = cell.next;
+        if pairs.get(cell.pair).read_stages & !write_stages != 0 {
+            out.reads.push(ReadCell { next: kept, ..cell });
+            kept = (out.reads.len() - 1) as u32;
+        }
+    }
+    kept
+}
+
+/// Hazards against the last write of track `i`, and reads of bytes nobody wrote.
+#[expect(clippy::too_many_arguments, reason = "one step of the walk")]
+fn after_write(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    position: u32,
+    (u, local): (&ResolvedUse, &Local),
+    kind: HazardKind,
+    i: usize,
+    out: &mut Hazards,
+    errors: &mut Vec<GraphError>,
+) {
+    let track = out.tracks[u.local as usize][i];
+    if track.write == position {
+        return;
+    }
+    if track.write != NONE {
+        let src = Source::Node(track.write);
+        let hazard = Hazard { src, src_pair: track.pair, dst_pair: u.pair, kind };
+        let detail = detail(out, u, i, false);
+        push(walk, out, hazard, detail);
+        return;
+    }
+    let prior = prior_of(walk, local, &track);
+    let written = !local.fresh && prior.is_some_and(|p| p.init != Init::No);
+    if u.reads() && !written {
+        uninitialized(walk, position, touched(out, u, i), local, errors);
+    }
+    if let Some(prior) = prior {
+        after_earlier_writes(walk, pairs, u, kind, prior, touched(out, u, i), out);
+    }
+}
+
+/// Hazards against what earlier frames wrote to `range`.
+pub(super) fn after_earlier_writes(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    u: &ResolvedUse,
+    kind: HazardKind,
+    prior: &RangeState,
+    range: Range<u64>,
+    out: &mut Hazards,
+) {
+    for mark in &prior.writes {
+        if !walk.cover.memory_covered(pairs, mark.pair, u.pair, mark.level) {
+            push_earlier(walk, u, kind, *mark, prior, range.clone(), out);
+        }
+    }
+}
+
+/// Hazards of a write against earlier frames' reads of `range`.
+pub(super) fn after_earlier_reads(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    u: &ResolvedUse,
+    prior: &RangeState,
+    range: Range<u64>,
+    out: &mut Hazards,
+) {
+    for mark in &prior.reads {
+        if !walk.cover.exec_covered(pairs, mark.pair, u.pair, mark.level) {
+            push_earlier(walk, u, HazardKind::WriteAfterRead, *mark, prior, range.clone(), out);
+        }
+    }
+}
+
+fn push_earlier(
+    walk: &Walk<'_>,
+    u: &ResolvedUse,
+    kind: HazardKind,
+    mark: Mark,
+    prior: &RangeState,
+    range: Range<u64>,
+    out: &mut Hazards,
+) {
+    let hazard = Hazard { src: Source::Earlier(mark.level), src_pair: mark.pair, dst_pair: u.pair, kind };
+    push(walk, out, hazard, Detail { local: Some(u.local), range, coarsened: prior.coarsened });
+}
+
+/// Hazards of a write against the reads since the last write of track `i`.
+fn after_reads(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    position: u32,
+    (u, local): (&ResolvedUse, &Local),
+    i: usize,
+    out: &mut Hazards,
+) {
+    let kind = HazardKind::WriteAfterRead;
+    let track = out.tracks[u.local as usize][i];
+    let mut at = track.reads;
+    while let Some(&cell) = out.reads.get(at as usize) {
+        at = cell.next;
+        if cell.node == position {
+            continue;
+        }
+        let hazard = Hazard { src: Source::Node(cell.node), src_pair: cell.pair, dst_pair: u.pair, kind };
+        let detail = detail(out, u, i, false);
+        push(walk, out, hazard, detail);
+    }
+    if let Some(prior) = prior_of(walk, local, &track) {
+        after_earlier_reads(walk, pairs, u, prior, touched(out, u, i), out);
+    }
+}
+
+fn uninitialized(
+    walk: &Walk<'_>,
+    position: u32,
+    range: Range<u64>,
+    local: &Local,
+    errors: &mut Vec<GraphError>,
+) {
+    let node = &walk.graph.nodes[walk.positions.node(position) as usize];
+    errors.push(GraphError::Uninitialized {
+        pass: label::node(walk.graph, walk.state, node),
+        resource: label::resource(walk.graph, walk.state, local.resource),
+        range,
+    });
+}
