@@ -22,6 +22,32 @@ pub(crate) struct OwnBuffer<'a> {
     pub(crate) host_reads: bool,
 }
 
+impl<B: MkGpuBackend> Core<B> {
+    /// Enters a buffer into the planner's state and the table of buffers.
+    fn register(&mut self, desc: BufferDesc, buffer: B::Buffer) -> ResourceId {
+        let id = self.state.add_buffer(desc);
+        let slot = id.index() as usize;
+        if self.buffers.len() <= slot {
+            self.buffers.resize_with(slot + 1, || None);
+        }
+        self.buffers[slot] = Some(BufferSlot { id, buffer, last_use: 0, mapped: false, pins: 0 });
+        id
+    }
+}
+
+fn handle(gpu: GpuRef, id: ResourceId, name: Arc<str>, desc: &MkBufferDesc<'_>) -> MkBuffer {
+    let inner = BufferInner {
+        gpu,
+        id,
+        name,
+        size: desc.size as u64,
+        usage: desc.usage,
+        memory: desc.memory,
+        kept_by: AtomicU64::new(0),
+    };
+    MkBuffer { inner: Arc::new(inner) }
+}
+
 impl<B: MkGpuBackend> Inner<B> {
     /// Makes a buffer and its handle.
     pub(crate) fn make(
@@ -31,26 +57,43 @@ impl<B: MkGpuBackend> Inner<B> {
         kind: &str,
         at: &Location<'_>,
     ) -> Result<MkBuffer, MkError> {
+        let name = self.name_for(desc.name, kind, at);
+        let named = MkBufferDesc { name: &name, ..*desc };
+        let host_reads = desc.memory.is_mappable();
+        let id = self.make_in(&mut lock(&self.core), &OwnBuffer { desc: named, host_reads })?;
+        Ok(handle(gpu, id, name, desc))
+    }
+
+    /// Takes a buffer in that somebody else made. Its bytes count as written; its usage is what `desc` says and no
+    /// more.
+    #[cfg(feature = "vulkan")]
+    pub(crate) fn adopt(
+        &self,
+        gpu: GpuRef,
+        desc: &MkBufferDesc<'_>,
+        at: &Location<'_>,
+        buffer: B::Buffer,
+    ) -> Result<MkBuffer, MkError> {
+        let name = self.name_for(desc.name, "imported buffer", at);
+        self.check_lost()?;
+        self.check_size(&name, desc.size)?;
+        let mut core = lock(&self.core);
+        let planned = BufferDesc {
+            initialized: true,
+            ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage)
+        };
+        let id = core.register(planned, buffer);
+        Ok(handle(gpu, id, name, desc))
+    }
+
+    /// The name given, or kind, number and source line.
+    fn name_for(&self, name: &str, kind: &str, at: &Location<'_>) -> Arc<str> {
         let number = self.next_name.fetch_add(1, Ordering::Relaxed);
-        let name: Arc<str> = if desc.name.is_empty() {
+        if name.is_empty() {
             format!("{kind} #{number} ({}:{})", at.file(), at.line()).into()
         } else {
-            desc.name.into()
-        };
-        let named = MkBufferDesc { name: &name, ..*desc };
-        let mut core = lock(&self.core);
-        let host_reads = desc.memory.is_mappable();
-        let id = self.make_in(&mut core, &OwnBuffer { desc: named, host_reads })?;
-        let inner = BufferInner {
-            gpu,
-            id,
-            name: name.clone(),
-            size: desc.size as u64,
-            usage: desc.usage,
-            memory: desc.memory,
-            kept_by: AtomicU64::new(0),
-        };
-        Ok(MkBuffer { inner: Arc::new(inner) })
+            name.into()
+        }
     }
 
     /// Makes a buffer that the planner knows, without a handle.
@@ -64,18 +107,12 @@ impl<B: MkGpuBackend> Inner<B> {
         let size = desc.size as u64;
         let backend_desc = MkBackendBufferDesc { name: desc.name, size, usage, memory: desc.memory };
         let buffer = self.note(self.backend.create_buffer(&backend_desc))?;
-        let mappable = desc.memory.is_mappable();
-        let id = core.state.add_buffer(BufferDesc {
-            initialized: mappable,
+        let planned = BufferDesc {
+            initialized: desc.memory.is_mappable(),
             host_visible: own.host_reads,
             ..BufferDesc::new(desc.name, size, usage)
-        });
-        let slot = id.index() as usize;
-        if core.buffers.len() <= slot {
-            core.buffers.resize_with(slot + 1, || None);
-        }
-        core.buffers[slot] = Some(BufferSlot { id, buffer, last_use: 0, mapped: false, pins: 0 });
-        Ok(id)
+        };
+        Ok(core.register(planned, buffer))
     }
 
     pub(crate) fn check_size(&self, name: &str, size: usize) -> Result<(), MkError> {

@@ -236,3 +236,47 @@ fn memory_of_every_type_works() {
         assert!(matches!(device.map(), Err(MkError::NotMappable { .. })));
     });
 }
+
+#[test]
+fn an_engines_own_buffer_is_used_as_declared_and_left_alone() {
+    silent(MkGpuConfig::default(), |gpu| {
+        let device = gpu.backend().device().clone();
+        let usage = vk::BufferUsageFlags::TRANSFER_DST | vk::BufferUsageFlags::STORAGE_BUFFER;
+        let info = vk::BufferCreateInfo::default().size(4096).usage(usage);
+        // SAFETY: the device lives, and the infos are valid; the memory fits what the buffer asks for.
+        let (raw, memory) = unsafe {
+            let raw = device.create_buffer(&info, None).unwrap();
+            let needs = device.get_buffer_memory_requirements(raw);
+            let memory_type = needs.memory_type_bits.trailing_zeros();
+            let info =
+                vk::MemoryAllocateInfo::default().allocation_size(needs.size).memory_type_index(memory_type);
+            let memory = device.allocate_memory(&info, None).unwrap();
+            device.bind_buffer_memory(raw, memory, 0).unwrap();
+            (raw, memory)
+        };
+        let desc = MkBufferDesc {
+            name: "theirs",
+            size: 4096,
+            usage: MkBufferUsage::TRANSFER_DST | MkBufferUsage::STORAGE,
+            ..Default::default()
+        };
+        // SAFETY: a buffer of this device as described, used by nobody else, destroyed below after the device is done.
+        let mut theirs = unsafe { gpu.import_buffer(raw, &desc) }.unwrap();
+        assert!(matches!(theirs.map(), Err(MkError::NotMappable { .. })));
+        let mut frame = gpu.begin_frame().unwrap();
+        frame.upload(&theirs, 0, &words(1, 1024)).unwrap();
+        frame.fill(theirs.slice(0..64), 3);
+        frame.submit().unwrap();
+        let mut frame = gpu.begin_frame().unwrap();
+        let _ticket = frame.readback::<u32>(&theirs, 0..4).unwrap();
+        let error = frame.submit().unwrap_err().to_string();
+        assert!(error.contains("needs usage TRANSFER_SRC of `theirs`"), "{error}");
+        drop(theirs);
+        gpu.wait_idle().unwrap();
+        // SAFETY: the device is idle and the handle is gone.
+        unsafe {
+            device.destroy_buffer(raw, None);
+            device.free_memory(memory, None);
+        }
+    });
+}

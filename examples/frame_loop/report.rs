@@ -7,6 +7,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct Report {
     last: MkFrameStats,
+    submits: u64,
     declare: Vec<Duration>,
     plan: Vec<Duration>,
     record: Vec<Duration>,
@@ -14,12 +15,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, declare: Duration, stats: MkFrameStats) {
+    pub(crate) fn add(&mut self, declare: Duration, stats: MkFrameStats, submits: u64) {
         self.declare.push(declare);
         self.plan.push(stats.plan);
         self.record.push(stats.record);
         self.submit.push(stats.submit);
         self.last = stats;
+        self.submits = self.submits.max(submits);
     }
 
     pub(crate) fn print(mut self, vertices: usize, verified: u32, frames: u32) {
@@ -33,7 +35,7 @@ impl Report {
         row("copy commands", s.copy_commands.to_string());
         row("regions", s.regions.to_string());
         row("barrier calls", s.barrier_calls.to_string());
-        row("submits", 1.to_string());
+        row("submits", self.submits.to_string());
         row("bytes staged", s.staged_bytes.to_string());
         println!("{:<16} {:>12} {:>12}", "µs", "median", "p99");
         let times = [

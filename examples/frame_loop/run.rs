@@ -37,15 +37,18 @@ pub(crate) fn run<B: MkGpuBackend>(
         let begin = Instant::now();
         let tickets = scene.declare(&mut frame, number, &*bodies)?;
         let declared = begin.elapsed();
-        match &args.dump {
+        let before = gpu.fence();
+        let done = match &args.dump {
             Some(dir) if number < 2 => {
-                let (_, dump) = frame.submit_and_dump()?;
+                let (done, dump) = frame.submit_and_dump()?;
                 write_dump(dir, number, &dump)?;
+                done
             }
-            _ => drop(frame.submit()?),
-        }
+            _ => frame.submit()?,
+        };
         waiting.push_back(tickets);
-        report.add(declared, gpu.frame_stats());
+        // Each submit moves the timeline on by one.
+        report.add(declared, gpu.frame_stats(), done.value() - before.value());
         bar.inc(1);
     }
     gpu.wait_idle()?;

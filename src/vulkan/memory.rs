@@ -35,7 +35,15 @@ unsafe impl Send for Mapped {}
 // SAFETY: as above.
 unsafe impl Sync for Mapped {}
 
+/// The slot of buffers that were made elsewhere: never given out, so destroying one destroys nothing.
+const ELSEWHERE: u32 = u32::MAX;
+
 impl VulkanBuffer {
+    /// A buffer of somebody else's.
+    pub(super) fn elsewhere(raw: vk::Buffer, size: u64) -> Self {
+        VulkanBuffer { raw, size, mapped: None, coherent: true, slot: ELSEWHERE, address: 0 }
+    }
+
     /// The Vulkan handle.
     #[must_use]
     pub fn raw(&self) -> vk::Buffer {

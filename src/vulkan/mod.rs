@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod debug;
 mod device;
+mod import;
 mod instance;
 mod kinds;
 mod layers;
