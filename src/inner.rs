@@ -78,10 +78,8 @@ impl<B: MkGpuBackend> Inner<B> {
         self.check_lost()?;
         self.check_size(&name, desc.size)?;
         let mut core = lock(&self.core);
-        let planned = BufferDesc {
-            initialized: true,
-            ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage)
-        };
+        let planned =
+            BufferDesc { initialized: true, ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage) };
         let id = core.register(planned, buffer);
         Ok(handle(gpu, id, name, desc))
     }

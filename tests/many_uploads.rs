@@ -15,8 +15,7 @@ impl Random {
 const SIZE: usize = 16 << 10;
 
 fn run(max_ranges: usize, seed: u64) {
-    let gpu =
-        MkGpu::with_config(DummyBackend::new(), MkGpuConfig { max_ranges, ..Default::default() });
+    let gpu = MkGpu::with_config(DummyBackend::new(), MkGpuConfig { max_ranges, ..Default::default() });
     let make = |name| {
         let usage = MkBufferUsage::STORAGE;
         gpu.create_buffer(&MkBufferDesc { name, size: SIZE, usage, ..Default::default() }).unwrap()

@@ -23,7 +23,11 @@ impl MkGpu<VulkanBackend> {
     /// - uses outside this library are ordered against the library's by the engine: those before are complete and
     ///   visible to the queue when a frame that names the buffer is submitted, those after wait for that frame.
     #[track_caller]
-    pub unsafe fn import_buffer(&self, raw: vk::Buffer, desc: &MkBufferDesc<'_>) -> Result<MkBuffer, MkError> {
+    pub unsafe fn import_buffer(
+        &self,
+        raw: vk::Buffer,
+        desc: &MkBufferDesc<'_>,
+    ) -> Result<MkBuffer, MkError> {
         let buffer = VulkanBuffer::elsewhere(raw, desc.size as u64);
         self.inner.adopt(self.gpu_ref(), desc, Location::caller(), buffer)
     }

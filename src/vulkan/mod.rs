@@ -49,7 +49,7 @@ use submit::Timeline;
 /// submitted and destroys all it made, buffers included. What the application made with [`device`](Self::device) must
 /// be destroyed before, once nothing submitted uses it.
 ///
-/// ```no_run
+/// ```
 /// use memkit_gpu::{VulkanBackend, VulkanConfig};
 /// let backend = VulkanBackend::new(VulkanConfig { app_name: "viewer".into(), ..Default::default() })?;
 /// # Ok::<(), memkit_gpu::MkError>(())

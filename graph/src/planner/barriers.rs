@@ -185,24 +185,47 @@ impl Calls {
             }
             known.is_some()
         });
-        // One entry serves all hazards of a write, or none does.
-        while let Some(&Earlier { write, .. }) = earlier.first() {
-            let alike = || earlier.iter().filter(|e| e.write == write);
-            let unseen = alike().fold(AtomSet::default(), |all, e| all.union(e.unseen));
-            match self.chains.find(pairs, &schedule.entries, &self.scopes, write, unseen) {
-                Some(number) => {
-                    let entry = self.chains.widen(number, pairs, &mut self.scopes, write, cover, schedule);
-                    for e in alike() {
-                        let Some(detail) = hazards.details.get(e.hazard as usize) else { continue };
-                        let hazard = hazards.list[e.hazard as usize];
-                        let consumer = Party::Node(positions.node(e.consumer));
-                        schedule.causes.push(cause(pairs, positions, entry, &hazard, detail, consumer));
-                    }
+        // One entry serves all hazards of a write, or none does; what is asked for here may serve others on its way.
+        let mut unseen: SmallVec<[(AtomIndex, AtomSet); 4]> = SmallVec::new();
+        loop {
+            unseen.clear();
+            for e in &earlier {
+                match unseen.iter_mut().find(|u| u.0 == e.write) {
+                    Some(known) => known.1 = known.1.union(e.unseen),
+                    None => unseen.push((e.write, e.unseen)),
                 }
-                None => alike().for_each(|e| self.ask_one(pairs, positions, hazards, cover, *e)),
             }
-            earlier.retain(|e| e.write != write);
+            let before = earlier.len();
+            earlier.retain(|e| {
+                let all = unseen.iter().find(|u| u.0 == e.write).map_or(e.unseen, |u| u.1);
+                let found = self.chains.find(pairs, &schedule.entries, &self.scopes, e.write, all);
+                let hazard = hazards.list[e.hazard as usize];
+                let keep = found.is_some() && self.may_widen(pairs, cover, &hazard).is_some();
+                if !keep {
+                    self.ask_one(pairs, positions, hazards, cover, *e);
+                }
+                keep
+            });
+            if earlier.len() == before {
+                break;
+            }
         }
+        for &(write, unseen) in &unseen {
+            let alike = || earlier.iter().filter(|e| e.write == write);
+            let Some(number) = self.chains.find(pairs, &schedule.entries, &self.scopes, write, unseen) else {
+                // Widened for another write just now.
+                alike().for_each(|e| self.ask_one(pairs, positions, hazards, cover, *e));
+                continue;
+            };
+            let entry = self.chains.widen(number, pairs, &mut self.scopes, write, cover, schedule);
+            for e in alike() {
+                let Some(detail) = hazards.details.get(e.hazard as usize) else { continue };
+                let hazard = hazards.list[e.hazard as usize];
+                let consumer = Party::Node(positions.node(e.consumer));
+                schedule.causes.push(cause(pairs, positions, entry, &hazard, detail, consumer));
+            }
+        }
+        earlier.clear();
         self.earlier = earlier;
     }
 

@@ -233,7 +233,11 @@ fn an_explicit_order_is_held_to_all_that_both_declare() {
         }
         f = f.write("two", b, 0..16, A::FRAGMENT_STORAGE_WRITE);
         let (one, two) = (f.graph.pass_id(0).unwrap(), f.graph.pass_id(1).unwrap());
-        if backwards { f.graph.order(two, one) } else { f.graph.order(one, two) }
+        if backwards {
+            f.graph.order(two, one)
+        } else {
+            f.graph.order(one, two)
+        }
         let recording = rig.record(&mut f).unwrap();
         // SAFETY: the rig's buffers outlive its work. Everything before is over: only the order can be wrong.
         let value = unsafe { rig.backend.submit(recording, true).unwrap() };

@@ -99,7 +99,13 @@ fn lay(uploads: &[Entered], ranges: &[RangeState], size: u64, mut push: impl FnM
 }
 
 /// The hazards of one such upload: against earlier frames.
-pub(super) fn judge(walk: &Walk<'_>, pairs: &PairTable, u: &ResolvedUse, locals: &[Local], out: &mut Hazards) {
+pub(super) fn judge(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    u: &ResolvedUse,
+    locals: &[Local],
+    out: &mut Hazards,
+) {
     let ranges = ranges_of(walk, &locals[u.local as usize]);
     let first = ranges.partition_point(|r| r.start <= u.start).saturating_sub(1);
     for (i, prior) in ranges.iter().enumerate().skip(first).take_while(|(_, r)| r.start < u.end) {
