@@ -35,6 +35,11 @@ impl AtomSet {
         self.0.iter().map(|w| w.count_ones()).sum()
     }
 
+    /// The only atom, if there is just one.
+    pub(crate) fn single(self) -> Option<AtomIndex> {
+        (self.len() == 1).then(|| self.iter().next()).flatten()
+    }
+
     pub(crate) fn union(self, other: Self) -> Self {
         AtomSet(std::array::from_fn(|i| self.0[i] | other.0[i]))
     }

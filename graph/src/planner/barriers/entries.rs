@@ -5,7 +5,7 @@ use super::needs::{ChainNeed, ExecNeed, MemoryNeed, Needs};
 use super::prune;
 use crate::access::AccessFlags;
 use crate::coverage::EntryScopes;
-use crate::pairs::{AtomSet, PairId, PairTable};
+use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable};
 use crate::schedule::BarrierEntry;
 use smallvec::SmallVec;
 
@@ -119,6 +119,10 @@ impl Out<'_> {
 
     fn push_memory(&mut self, src: AtomSet, dst: AtomSet, whole: Option<(PairId, PairId)>) {
         let pairs = self.pairs;
+        if let (Some(write), Some(to)) = (src.single(), dst.single()) {
+            self.push_single(write, to, whole);
+            return;
+        }
         for (src_stages, src_access) in flags_of(pairs, src) {
             for (dst_stages, dst_access) in flags_of(pairs, dst) {
                 let scopes = EntryScopes {
@@ -140,8 +144,40 @@ impl Out<'_> {
         }
     }
 
+    /// As [`push_memory`](Self::push_memory), for one kind of write and one kind of access: the usual case.
+    fn push_single(&mut self, write: AtomIndex, to: AtomIndex, whole: Option<(PairId, PairId)>) {
+        let pairs = self.pairs;
+        let (write, to) = (Single::new(pairs, write), Single::new(pairs, to));
+        let scopes = EntryScopes {
+            src_stages: write.stages,
+            src_writes: write.atoms,
+            dst_stages: to.stages,
+            dst_atoms: to.atoms,
+        };
+        let (src_stages, src_access) = declared(pairs, whole.map(|w| w.0), write.stages, write.access);
+        let (dst_stages, dst_access) = declared(pairs, whole.map(|w| w.1), to.stages, to.access);
+        let src_access = src_access & AccessFlags::WRITES;
+        self.push(BarrierEntry { src_stages, src_access, dst_stages, dst_access }, scopes);
+    }
+
     fn push(&mut self, entry: BarrierEntry, scopes: EntryScopes) {
         self.scopes.push(scopes);
         self.entries.push(entry);
+    }
+}
+
+/// One atom, as the sets and flags it makes.
+struct Single {
+    stages: u64,
+    access: AccessFlags,
+    atoms: AtomSet,
+}
+
+impl Single {
+    fn new(pairs: &PairTable, atom: AtomIndex) -> Self {
+        let mut atoms = AtomSet::default();
+        atoms.insert(atom);
+        let atom = pairs.atom(atom);
+        Single { stages: 1 << atom.stage, access: atom.access, atoms }
     }
 }
