@@ -65,7 +65,7 @@ fn frame(
         });
     frame.copy(sums.slice(0..64), b.slice(512..576));
     tickets.push_back(frame.readback::<u32>(b, 0..160).unwrap());
-    if n % 7 == 0 {
+    if n.is_multiple_of(7) {
         return; // dropped unsubmitted
     }
     frame.submit().unwrap();

@@ -373,7 +373,10 @@ impl FrameDump {
                 format!("only culled nodes read what it writes, `{}` among them", self.node_name(reader))
             }
             CullReason::Overwritten { by } => {
-                format!("`{}` overwrites all it writes before anything reads it", self.node_name(by))
+                format!(
+                    "what it writes is overwritten before anything reads it, first by `{}`",
+                    self.node_name(by)
+                )
             }
         }
     }
