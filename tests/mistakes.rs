@@ -113,7 +113,7 @@ fn mistake_05_a_dump_shows_the_commands_that_run() {
     gpu.wait_idle().unwrap();
     assert!(text.contains("third"), "{text}");
     // `second` is overwritten whole by the fill: it is named as culled, and did not run.
-    let line = text.lines().find(|l| l.contains("second") && l.contains("overwrites"));
+    let line = text.lines().find(|l| l.contains("second") && l.contains("overwritten"));
     assert!(line.is_some(), "{text}");
     assert_eq!(contents(&gpu, &a, 16), [4; 16]);
 }
