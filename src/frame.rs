@@ -149,8 +149,11 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
 
     fn run(mut self, dump: Option<&mut Option<FrameDump>>) -> Result<MkFence, MkError> {
         let inner = self.inner()?;
-        let value = inner.run(&mut self.work.ws, dump)?;
-        lock(&inner.core).frames.push_back(value);
+        let (value, stats) = inner.run(&mut self.work.ws, dump)?;
+        let mut core = lock(&inner.core);
+        core.frames.push_back(value);
+        core.stats = stats;
+        drop(core);
         Ok(MkFence { gpu: self.gpu.clone(), value })
     }
 

@@ -177,12 +177,12 @@ impl<B: MkGpuBackend> Inner<B> {
         result.map(|_| ())
     }
 
-    /// Plans, records and submits a workspace. Returns the timeline value that ends it.
+    /// Plans, records and submits a workspace. Returns the timeline value that ends it, and its figures.
     pub(crate) fn run(
         &self,
         ws: &mut Workspace<B>,
         dump: Option<&mut Option<FrameDump>>,
-    ) -> Result<u64, MkError> {
+    ) -> Result<(u64, MkFrameStats), MkError> {
         self.check_lost()?;
         let begin = Instant::now();
         self.plan(ws, dump)?;
@@ -196,8 +196,7 @@ impl<B: MkGpuBackend> Inner<B> {
         stats.plan = planned - begin;
         stats.record = recorded - planned;
         stats.submit = recorded.elapsed();
-        lock(&self.core).stats = stats;
-        Ok(value)
+        Ok((value, stats))
     }
 
     /// Takes up pending transfers, finds memory for transients, plans, and looks up the buffers.

@@ -369,3 +369,17 @@ fn an_empty_frame_is_submitted_all_the_same() {
     fence.wait().unwrap();
     assert_eq!((dump.name.as_str(), fence.value()), ("nothing", 1));
 }
+
+#[test]
+fn a_flush_of_transfers_leaves_the_frames_figures_alone() {
+    let gpu = gpu();
+    let (a, b) = (storage(&gpu, 16), storage(&gpu, 16));
+    let mut frame = gpu.begin_frame().unwrap();
+    frame.upload(&a, 0, &[1u32; 4]).unwrap();
+    frame.submit().unwrap();
+    let stats = gpu.frame_stats();
+    assert_eq!((stats.uploads, stats.staged_bytes), (1, 16));
+    gpu.transfer(&a, &b).unwrap();
+    gpu.flush().unwrap();
+    assert_eq!(gpu.frame_stats(), stats);
+}
