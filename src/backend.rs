@@ -53,6 +53,16 @@ impl<'a, B: MkGpuBackend> MkRecordInput<'a, B> {
         }
     }
 
+    /// Bytes of a transient as declared: the buffer behind it may be larger. `None` for any other resource, which is as
+    /// large as its buffer.
+    #[must_use]
+    pub fn size_of(&self, resource: Resource) -> Option<u64> {
+        match resource {
+            Resource::Transient(id) => self.graph.transient_size(id),
+            Resource::Persistent(_) => None,
+        }
+    }
+
     /// What the pass at position `node` of the frame declared.
     #[must_use]
     pub fn pass(&self, node: u32) -> MkPass<'a, B> {
@@ -126,7 +136,8 @@ impl<'a, B: MkGpuBackend> MkPass<'a, B> {
             }
         }
         let found = hull.zip(self.buffer_of(wanted.resource)).map(|(range, buffer)| {
-            let end = range.end.min(B::buffer_size(&buffer));
+            let size = self.input.size_of(wanted.resource).unwrap_or(u64::MAX);
+            let end = range.end.min(size).min(B::buffer_size(&buffer));
             MkResolved { buffer, offset: range.start, size: end.saturating_sub(range.start) }
         });
         found.ok_or_else(|| MkError::NotDeclared {

@@ -383,3 +383,24 @@ fn a_flush_of_transfers_leaves_the_frames_figures_alone() {
     gpu.flush().unwrap();
     assert_eq!(gpu.frame_stats(), stats);
 }
+
+/// Found by the fuzzer: a whole transient was taken for the whole buffer behind it, which may be larger.
+#[test]
+fn a_whole_transient_ends_where_it_was_declared_to_whatever_is_behind_it() {
+    let gpu = gpu();
+    for size in [4096, 2560] {
+        let mut frame = gpu.begin_frame().unwrap();
+        let t = frame.transient("t", size);
+        frame.upload(t, 0, &vec![7u32; size / 4]).unwrap();
+        frame.pass("look").read(t, R).side_effects().record(move |cx| {
+            assert_eq!(cx.resolve(t)?.size, size as u64);
+            cx.dispatch(move |mem| {
+                assert_eq!(mem.read::<u32>(t)?.len(), size / 4);
+                Ok(())
+            });
+            Ok(())
+        });
+        frame.submit().unwrap();
+    }
+    assert_clean(&gpu);
+}

@@ -146,6 +146,18 @@ pub enum GraphError {
         /// Bytes of the destination range.
         to_size: u64,
     },
+    /// An upload from staging bytes whose end is no number of 64 bits.
+    #[error(
+        "upload of {size} bytes to `{resource}` from byte {offset} of its staging buffer: they end beyond any buffer; correct the offset"
+    )]
+    StagingRange {
+        /// Destination.
+        resource: String,
+        /// First byte in the staging buffer.
+        offset: u64,
+        /// Bytes.
+        size: u64,
+    },
     /// A copy whose source and destination share bytes.
     #[error("copy within `{resource}`: source {}..{} and destination {}..{} overlap; copy by way of another buffer", from.start, from.end, to.start, to.end)]
     CopyOverlap {

@@ -2,6 +2,9 @@
 //!
 //! A [`FrameGraph`] is plain data. Declaring never fails; the [`Planner`](crate::Planner) finds what is wrong.
 
+#[cfg(feature = "json")]
+mod saved;
+
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
 use std::ops::Range;
@@ -45,7 +48,6 @@ pub struct Use {
 
 /// One node of the frame: a pass, or a transfer the frame was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     pub(crate) name: (u32, u32),
     pub(crate) uses: (u32, u32),
@@ -111,7 +113,6 @@ pub struct Order {
 
 /// A buffer that lives inside the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct TransientDesc {
     pub(crate) name: (u32, u32),
     /// Bytes.
@@ -119,6 +120,10 @@ pub struct TransientDesc {
 }
 
 /// One frame, as declared.
+///
+/// With feature `json` it can be saved and loaded by serde. A loaded frame is a frame of its own: ids of passes and
+/// transients of the saved one are not ids of it. Ids of persistent resources stay what they were, and mean something only
+/// to a [`GraphState`](crate::GraphState) that gave out the same.
 ///
 /// ```
 /// use memkit_graph::*;
@@ -144,7 +149,6 @@ pub struct TransientDesc {
 /// # Ok::<(), PlanError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct FrameGraph {
     /// Distinguishes this frame's ids from those of others.
     pub(crate) serial: u32,
@@ -306,8 +310,9 @@ impl FrameGraph {
         self.transients.iter().map(|t| (self.str(t.name), t))
     }
 
-    /// Node indices in the order in which they are meant.
-    pub(crate) fn declaration_order(&self) -> impl DoubleEndedIterator<Item = u32> + Clone + use<> {
+    /// Node indices in the order in which they are meant: what was declared after
+    /// [`prologue`](Self::prologue) comes first.
+    pub fn declaration_order(&self) -> impl DoubleEndedIterator<Item = u32> + Clone + use<> {
         let n = index(self.nodes.len());
         let first = self.prologue.unwrap_or(n).min(n);
         (first..n).chain(0..first)

@@ -9,10 +9,36 @@ use std::sync::Arc;
 /// The id is an index and a generation: after [`GraphState::remove`](crate::GraphState::remove) an id is stale, and a frame that names
 /// it fails with [`GraphError::StaleResource`](crate::GraphError::StaleResource).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "json",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, try_from = "SavedId")
+)]
 pub struct ResourceId {
     pub(crate) index: u32,
     pub(crate) version: u32,
+}
+
+/// An id in a file.
+#[cfg(feature = "json")]
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedId {
+    index: u32,
+    version: u32,
+}
+
+/// Versions that are in use are odd; the slot map takes an even one for the odd one after it, so that two ids would
+/// name one resource.
+#[cfg(feature = "json")]
+impl TryFrom<SavedId> for ResourceId {
+    type Error = String;
+    fn try_from(SavedId { index, version }: SavedId) -> Result<Self, String> {
+        match version % 2 {
+            1 => Ok(ResourceId { index, version }),
+            _ => Err(format!("no resource has version {version}: versions are odd")),
+        }
+    }
 }
 
 impl ResourceId {

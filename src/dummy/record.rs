@@ -177,7 +177,11 @@ impl Recorded {
             let (Some(buffer), Some(block)) = (buffer, block) else {
                 return Err(misfit("a pass uses a resource that the schedule does not name"));
             };
-            let end = if u.slice.end == ResourceSlice::WHOLE { block.size } else { u.slice.end };
+            let end = if u.slice.end == ResourceSlice::WHOLE {
+                input.size_of(u.slice.resource).unwrap_or(block.size)
+            } else {
+                u.slice.end
+            };
             self.uses.push(Declared {
                 resource: u.slice.resource,
                 buffer,

@@ -335,6 +335,10 @@ fn check_node(
         (NodeKind::Fill { .. }, [to]) if to.start % 4 != 0 || to.end % 4 != 0 => {
             errors.push(GraphError::FillAlignment { resource: name(to), range: to.start..to.end });
         }
+        (NodeKind::Upload { from }, [to]) if from.offset.checked_add(to.end - to.start).is_none() => {
+            let (resource, size) = (name(to), to.end - to.start);
+            errors.push(GraphError::StagingRange { resource, offset: from.offset, size });
+        }
         (NodeKind::Pass, _) => {
             for over in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
                 if let Some(read) = uses.iter().find(|u| u.reads() && u.overlaps(over)) {
