@@ -71,7 +71,7 @@
 //! | transfers without a frame | [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |
 //! | what went wrong | [`MkError`], [`MkFrameError`], [`FrameDump`] |
-//! | tests without a GPU | [`DummyBackend`], [`MkHazard`] |
+//! | tests without a GPU | [`testing`], [`DummyBackend`], [`MkHazard`] |
 //! | planning alone, without a device | [`graph`] |
 //! | a device of your own | [`backend`], [`MkGpuBackend`] |
 //!
@@ -98,6 +98,7 @@ mod staging;
 mod stats;
 mod submit;
 mod sync;
+pub mod testing;
 mod transfer;
 mod upload;
 #[cfg(feature = "vulkan")]
