@@ -24,4 +24,29 @@ fn every_seed_of_the_fuzzer_loads_plans_and_runs_without_a_hazard() {
         total.ran += outcome.ran;
     }
     println!("{total:?}");
+    assert!(
+        total.planned > 30 && total.ran > 20 && total.refused > 5,
+        "the seeds are not what they were: {total:?}"
+    );
+}
+
+/// Seeds of frames people can read, one by one: what must become of them.
+#[test]
+fn the_readable_seeds_are_what_they_say() {
+    let of = |name: &str| {
+        let path = format!("{}/fuzz/seeds/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        fuzz::run(&std::fs::read(path).unwrap())
+    };
+    let ran = |n| fuzz::Outcome { loaded: true, planned: n, refused: 0, ran: n };
+    assert_eq!(of("g1-chain"), ran(1));
+    assert_eq!(of("g2-interleaved-chains"), ran(2));
+    assert_eq!(of("frame-loop"), ran(3));
+    assert_eq!(of("every-feature"), ran(1));
+    assert_eq!(of("coarsened-ranges"), ran(4));
+    assert_eq!(of("cycle"), fuzz::Outcome { loaded: true, refused: 1, ..Default::default() });
+    let planned_only = fuzz::Outcome { loaded: true, planned: 1, refused: 1, ran: 0 };
+    assert_eq!(of("sizes-of-64-bits"), planned_only);
+    assert_eq!(of("dump"), fuzz::Outcome { loaded: true, ..Default::default() });
+    assert_eq!(of("dump-cut-short"), fuzz::Outcome::default());
+    assert_eq!(of("dump-newer"), fuzz::Outcome::default());
 }

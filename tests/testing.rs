@@ -1,5 +1,5 @@
 //! The helper for users' tests: it passes what is right, and fails what is wrong with a message that helps.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
 use common::{R, W, add, set};
