@@ -103,3 +103,15 @@ fn a_file_that_is_wrong_is_an_error_that_says_so() {
         assert!(load(&text[..cut]).is_err(), "{cut} bytes of {}", text.len());
     }
 }
+
+#[test]
+fn a_builder_that_is_leaked_leaves_nothing_in_the_frame() {
+    let (mut state, values, results) = state();
+    let mut frame = FrameGraph::new();
+    std::mem::forget(frame.pass("leaked").read(values, CR).write(results, CW));
+    frame.pass("use").modify(values, CR | CW).finish();
+    std::mem::forget(frame.pass("leaked").read(values, CR));
+    frame.copy(values, results);
+    let schedule = Planner::new().plan(&frame, &mut state).unwrap().clone();
+    assert_eq!((schedule.order.len(), schedule.depth()), (2, 2));
+}

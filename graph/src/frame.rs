@@ -185,6 +185,7 @@ impl FrameGraph {
 
     /// Begins a pass. It is declared by [`PassBuilder::finish`]; a builder that is dropped declares nothing.
     pub fn pass(&mut self, name: &str) -> PassBuilder<'_> {
+        self.forget_leaked();
         let (names, uses) = (self.names.len(), self.uses.len());
         let name = self.intern(name);
         PassBuilder { frame: self, names, uses, name, queue: None, side_effects: false, finished: false }
@@ -329,6 +330,7 @@ impl FrameGraph {
     }
 
     fn transfer(&mut self, kind: NodeKind, uses: &[(ResourceSlice, Access, Mode)]) -> PassId {
+        self.forget_leaked();
         let start = index(self.uses.len());
         self.uses.extend(uses.iter().map(|&(slice, access, mode)| Use { slice, access, mode }));
         self.push(Node {
@@ -343,6 +345,12 @@ impl FrameGraph {
     fn transfer_pair(&mut self, kind: NodeKind, from: ResourceSlice, to: ResourceSlice) -> PassId {
         let uses = [(from, Access::COPY_READ, Mode::Read), (to, Access::COPY_WRITE, Mode::Overwrite)];
         self.transfer(kind, &uses)
+    }
+
+    /// Drops the uses of a builder that was leaked: the nodes' uses stand one after the other.
+    fn forget_leaked(&mut self) {
+        let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
+        self.uses.truncate(declared);
     }
 
     fn push(&mut self, node: Node) -> PassId {
