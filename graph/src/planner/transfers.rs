@@ -41,8 +41,7 @@ pub(crate) fn run(
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
         }
-        let Some(range) = level_range(levels, level) else { continue };
-        let nodes = &levels.sorted[range];
+        let nodes = levels.nodes(level);
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
         emit_copies(&mut scratch.regions, schedule, &mut commands);
         for &position in nodes {
@@ -60,12 +59,6 @@ pub(crate) fn run(
         }
     }
     schedule.queues[0].commands = commands;
-}
-
-fn level_range(levels: &Levels, level: u32) -> Option<std::ops::Range<usize>> {
-    let begin = *levels.begin.get(level as usize)?;
-    let end = *levels.begin.get(level as usize + 1)?;
-    Some(begin as usize..end as usize)
 }
 
 /// The copy regions of some nodes, sorted so that each command's stand together, ascending by destination.
