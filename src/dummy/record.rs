@@ -258,6 +258,18 @@ impl Recorded {
     }
 }
 
+/// The bytes of a region that begin at `start`; the region was checked to fit.
+pub(super) fn span(start: u64, region: &CopyRegion) -> Range<u64> {
+    start..start.saturating_add(region.size)
+}
+
+/// Whether a region is within both buffers; one that is not is reported and left out.
+pub(super) fn fits(region: &CopyRegion, from: &Block, to: &Block) -> bool {
+    [(from, region.src), (to, region.dst)]
+        .iter()
+        .all(|(b, start)| start.checked_add(region.size).is_some_and(|end| end <= b.size))
+}
+
 fn append<T: Clone>(to: &mut Vec<T>, from: &[T]) -> Range<usize> {
     let start = to.len();
     to.extend_from_slice(from);

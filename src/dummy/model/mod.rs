@@ -25,7 +25,8 @@ mod records;
 
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork, Reports};
 use super::memory::Block;
-use access::{Pair, add, pairs};
+pub(super) use access::pairs;
+use access::{Pair, add};
 use barrier::Log;
 use memkit_graph::{Access, AccessFlags, BarrierEntry};
 use records::{Interval, Track, WriteRecord};
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The barrier that `catch_up` stands for: everything before, then everything after.
-const FULL: BarrierEntry = BarrierEntry {
+pub(super) const FULL: BarrierEntry = BarrierEntry {
     src_stages: memkit_graph::Stages::ALL_COMMANDS,
     src_access: AccessFlags::MEMORY_WRITE,
     dst_stages: memkit_graph::Stages::ALL_COMMANDS,

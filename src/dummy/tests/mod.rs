@@ -1,5 +1,6 @@
 //! Tests of the simulated device on schedules made by hand.
 
+mod adversary;
 mod kernels;
 mod memory_model;
 mod mistakes;
