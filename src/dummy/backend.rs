@@ -105,7 +105,7 @@ impl DummyBackend {
                 recorded.buffers.push(block.clone());
             }
         }
-        recorded.fill(input, record)
+        recorded.fill(input, self.config().queue_families, record)
     }
 }
 

@@ -48,6 +48,11 @@ pub struct DummyBackendConfig {
     /// - The same seed and the same calls in the same order give the same run, whatever the threads do. Reports are the
     ///   same for all seeds, but for what kernels do.
     pub adversary: Option<u64>,
+    /// Queue families, of one queue each: a submission whose commands are in the list `i` of
+    /// [`Schedule::queues`](memkit_graph::Schedule::queues) runs on family `i`. A semaphore orders submissions to
+    /// different families. For schedules made by hand, to hold their ownership transfers to the specification; the
+    /// planner uses the first alone. Default: 1.
+    pub queue_families: u32,
 }
 
 impl Default for DummyBackendConfig {
@@ -61,6 +66,7 @@ impl Default for DummyBackendConfig {
             memory_limit: usize::MAX,
             skip_barrier: None,
             adversary: None,
+            queue_families: 1,
         }
     }
 }

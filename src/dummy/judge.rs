@@ -43,6 +43,8 @@ pub(super) struct Judge {
     pub(super) ordered: Vec<Option<usize>>,
     /// Of the command judged last.
     pub(super) effects: Effects,
+    /// The queue family of the submission judged last.
+    family: u32,
 }
 
 impl Judge {
@@ -56,24 +58,31 @@ impl Judge {
             order: Vec::new(),
             ordered: Vec::new(),
             effects: Effects::default(),
+            family: 0,
         }
     }
 
-    /// A submission begins.
-    pub(super) fn begin(&mut self, recorded: &Recorded) {
-        let Some(model) = &mut self.model else { return };
+    /// A submission begins. Returns whether all before it has to be done and visible first: because it catches up, or
+    /// because it runs on another queue than the one before, between which the device puts a semaphore (Vulkan
+    /// specification 7.4.1, "Semaphore Signaling", and 7.4.2, "Semaphore Waiting": both cover all memory).
+    pub(super) fn begin(&mut self, recorded: &Recorded) -> bool {
+        let from = std::mem::replace(&mut self.family, recorded.family);
+        let waits = recorded.catch_up || from != recorded.family;
+        let Some(model) = &mut self.model else { return waits };
+        model.family = recorded.family;
         model.clear_orders();
         self.ordered.clear();
         self.ordered.resize(recorded.orders.len(), None);
         for write in &recorded.host_writes {
             model.host_write(&write.block, &write.range, write.observed, &self.shared.reports);
         }
-        if recorded.catch_up {
+        if waits {
             model.catch_up();
         }
         for block in recorded.transients.iter().filter_map(|t| recorded.buffers.get(*t as usize)) {
             model.reborn(block);
         }
+        waits
     }
 
     /// Judges a command; [`effects`](Self::effects) is what it means for the bytes. `false` for a barrier call that is
@@ -82,7 +91,7 @@ impl Judge {
         self.effects.clear();
         self.order_then(recorded, at);
         match recorded.steps.get(at) {
-            Some(Step::Barrier(entries)) => {
+            Some(Step::Barrier { entries, transfers }) => {
                 let number = self.shared.barriers.fetch_add(1, Ordering::Relaxed);
                 if self.shared.config.skip_barrier == Some(number) {
                     return false;
@@ -90,6 +99,7 @@ impl Judge {
                 if let (Some(model), Some(call)) = (&mut self.model, recorded.entries.get(entries.clone())) {
                     model.barrier(call);
                 }
+                self.transfers(recorded, transfers.clone());
             }
             Some(Step::Pass(at)) => self.pass(recorded, *at),
             Some(Step::Copy { from, to, regions }) => self.copy(recorded, *from, *to, regions.clone()),
@@ -111,6 +121,14 @@ impl Judge {
             self.verdict.clear();
             model.host_read(block, range, recorded.value, &self.shared.reports, &mut self.verdict.stale);
             self.effects.torn.extend(self.verdict.stale.drain(..).map(|r| (*buffer, r)));
+        }
+    }
+
+    fn transfers(&mut self, recorded: &Recorded, transfers: Range<usize>) {
+        let Some(model) = &mut self.model else { return };
+        for transfer in recorded.transfers.get(transfers).unwrap_or(&[]) {
+            let Some(block) = recorded.buffers.get(transfer.buffer as usize) else { continue };
+            model.transfer(block, transfer, recorded.value, &self.shared.reports);
         }
     }
 

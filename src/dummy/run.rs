@@ -24,7 +24,7 @@ impl Runner {
     }
 
     pub(super) fn run(&mut self, recorded: &mut Recorded) {
-        self.judge.begin(recorded);
+        let _ = self.judge.begin(recorded);
         if self.judge.model.is_some() {
             for block in recorded.transients.iter().filter_map(|t| recorded.buffers.get(*t as usize)) {
                 self.token.set(block, &(0..block.size), FRESH);
@@ -54,7 +54,7 @@ impl Runner {
                     self.token.fill(to, &range, *value);
                 }
             }
-            Some(Step::Barrier(_)) | None => {}
+            Some(Step::Barrier { .. }) | None => {}
         }
         self.tear(recorded);
     }

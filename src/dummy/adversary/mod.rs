@@ -58,8 +58,8 @@ impl Adversary {
 
     /// Takes up a submission: judges it, and lets its commands wait for what they have to.
     pub(super) fn admit(&mut self, recorded: Box<Recorded>) {
-        self.judge.begin(&recorded);
-        if recorded.catch_up {
+        let waits = self.judge.begin(&recorded);
+        if waits {
             self.graph.barrier(&[FULL]);
         }
         let mut flight = Flight::new(recorded);
@@ -67,10 +67,10 @@ impl Adversary {
             let runs = self.judge.step(&flight.recorded, step);
             let mut work = Work::new(std::mem::take(&mut self.judge.effects));
             match flight.recorded.steps.get(step) {
-                Some(Step::Barrier(entries)) if runs => {
+                Some(Step::Barrier { entries, .. }) if runs => {
                     self.graph.barrier(flight.recorded.entries.get(entries.clone()).unwrap_or(&[]));
                 }
-                Some(Step::Barrier(_)) | None => {}
+                Some(Step::Barrier { .. }) | None => {}
                 Some(_) => {
                     work.left = self.wait(&flight.recorded, step);
                     flight.left += work.left;

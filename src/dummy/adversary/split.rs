@@ -46,7 +46,7 @@ pub(super) fn split(recorded: &Recorded, step: usize, seed: Seed) -> Acts {
             acts.push((Stages::CLEAR, Act::Run));
             acts.extend(Access::FILL_WRITE.stages.iter().map(|s| (s, Act::Store(0))));
         }
-        Some(Step::Barrier(_)) | None => {}
+        Some(Step::Barrier { .. }) | None => {}
     }
     acts
 }

@@ -21,6 +21,7 @@
 mod access;
 mod barrier;
 mod order;
+mod ownership;
 mod records;
 
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork, Reports};
@@ -80,6 +81,8 @@ pub(super) struct Model {
     ops: u64,
     /// The first commands of the running submission's explicit orders.
     orders: Vec<Interval>,
+    /// The queue family of the running submission.
+    pub(super) family: u32,
 }
 
 impl Model {
@@ -140,7 +143,9 @@ impl Model {
         reports: &Reports,
         verdict: &mut Verdict,
     ) {
+        let family = self.family;
         let Some((track, log)) = self.track(block) else { return };
+        ownership::judge(&track.owned, family, block, range, &|| op.party(access), reports);
         let reads = pairs(access, AccessFlags::READS);
         let writes = pairs(access, AccessFlags::WRITES);
         for (part, interval) in track.look(range, log) {
