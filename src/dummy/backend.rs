@@ -2,7 +2,7 @@
 
 use super::memory::{Block, DeviceToken};
 use super::record::{Recorded, misfit};
-use super::{DummyBackend, DummyContext, DummyRecording, queue};
+use super::{DummyBackend, DummyContext, DummyRecording, serve};
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
 use slotmap::SlotMap;
 use std::ops::Range;
@@ -77,7 +77,7 @@ impl DummyBackend {
             let token = unsafe { DeviceToken::new() };
             let thread = std::thread::Builder::new()
                 .name("memkit-gpu dummy".to_owned())
-                .spawn(move || queue::serve(shared, token))
+                .spawn(move || serve::serve(shared, token))
                 .map_err(|e| MkError::Backend { call: "starting the queue's thread", source: e.into() })?;
             *worker = Some(thread);
         }
@@ -105,7 +105,7 @@ impl DummyBackend {
                 recorded.buffers.push(block.clone());
             }
         }
-        recorded.fill(input, record)
+        recorded.fill(input, self.config().queue_families, record)
     }
 }
 
@@ -239,7 +239,7 @@ unsafe impl MkGpuBackend for DummyBackend {
     }
 
     fn completed(&self) -> Result<u64, MkError> {
-        self.shared.completed()
+        self.shared.poll(|| self.is_worker())
     }
 
     /// A value that was never submitted is never reached: `false` at once, even for `Duration::MAX`.

@@ -5,9 +5,11 @@
 //! ([`MkKernelMemory`]). What is wrong with the synchronisation is in [`DummyBackend::hazards`]: each report names both
 //! parties, the bytes, what is missing and the barrier that would mend it.
 
+mod adversary;
 mod backend;
 mod config;
 mod hazard;
+mod judge;
 mod kernel;
 mod memory;
 mod model;
@@ -15,6 +17,7 @@ mod order;
 mod queue;
 mod record;
 mod run;
+mod serve;
 #[cfg(test)]
 mod tests;
 

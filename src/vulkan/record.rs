@@ -21,6 +21,7 @@ struct Recorder {
 struct Scratch {
     name: Vec<u8>,
     barriers: Vec<vk::MemoryBarrier2<'static>>,
+    transfers: Vec<vk::BufferMemoryBarrier2<'static>>,
     regions: Vec<vk::BufferCopy>,
 }
 
@@ -176,6 +177,7 @@ pub(super) unsafe fn record(
         match command {
             Command::Barrier(i) => {
                 let call = input.schedule.barriers.get(*i as usize).ok_or_else(misfit)?;
+                transfers(scratch, &input, *i)?;
                 barrier(gpu, commands, scratch, input.schedule, call);
             }
             Command::Copy { from, to, regions } => {
@@ -209,6 +211,31 @@ fn misfit() -> MkError {
     refused("record", "the schedule names something that was not given with it")
 }
 
+/// The halves of ownership transfers of a barrier call (Vulkan specification 7.7.4).
+fn transfers(
+    scratch: &mut Scratch,
+    input: &MkRecordInput<'_, VulkanBackend>,
+    call: u32,
+) -> Result<(), MkError> {
+    scratch.transfers.clear();
+    for transfer in input.schedule.transfers_of(call) {
+        let entry = transfer.dependency;
+        scratch.transfers.push(
+            vk::BufferMemoryBarrier2::default()
+                .src_stage_mask(vk::PipelineStageFlags2::from_raw(entry.src_stages.bits()))
+                .src_access_mask(vk::AccessFlags2::from_raw(entry.src_access.bits()))
+                .dst_stage_mask(vk::PipelineStageFlags2::from_raw(entry.dst_stages.bits()))
+                .dst_access_mask(vk::AccessFlags2::from_raw(entry.dst_access.bits()))
+                .src_queue_family_index(transfer.from)
+                .dst_queue_family_index(transfer.to)
+                .buffer(buffer(input, transfer.buffer)?.raw())
+                .offset(transfer.range.start)
+                .size(transfer.range.end.saturating_sub(transfer.range.start)),
+        );
+    }
+    Ok(())
+}
+
 fn barrier(
     gpu: &Gpu,
     commands: vk::CommandBuffer,
@@ -225,10 +252,12 @@ fn barrier(
             .dst_stage_mask(vk::PipelineStageFlags2::from_raw(entry.dst_stages.bits()))
             .dst_access_mask(vk::AccessFlags2::from_raw(entry.dst_access.bits()))
     }));
-    if scratch.barriers.is_empty() {
+    if scratch.barriers.is_empty() && scratch.transfers.is_empty() {
         return;
     }
-    let info = vk::DependencyInfo::default().memory_barriers(&scratch.barriers);
+    let info = vk::DependencyInfo::default()
+        .memory_barriers(&scratch.barriers)
+        .buffer_memory_barriers(&scratch.transfers);
     // SAFETY: commands are recorded; stages and accesses fit each other and the queue, the planner sees to it.
     unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
 }
