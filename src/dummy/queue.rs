@@ -44,7 +44,7 @@ struct State {
     host_writes: Vec<HostWrite>,
     paused: bool,
     stop: bool,
-    /// The thread ended other than by being told to.
+    /// By a fault, or because the thread ended other than by being told to.
     lost: bool,
     submitted: u64,
     completed: u64,
@@ -147,7 +147,8 @@ impl Shared {
         state.host_writes.retain(|w| !Arc::ptr_eq(&w.block, block));
         let (observed, last) =
             (self.observed.load(Ordering::Relaxed), block.last_use.load(Ordering::Relaxed));
-        if last > observed {
+        // A lost device counts as done with everything.
+        if last > observed && !state.lost {
             let party = |work, submission| MkHazardParty { work, access: Access::NONE, submission };
             self.reports.push(MkHazard {
                 kind: MkHazardKind::UseAfterFree,
@@ -167,6 +168,13 @@ impl Shared {
 
     pub(super) fn is_lost(&self) -> bool {
         self.state().lost
+    }
+
+    /// Loses the device. What is in flight and has not begun never runs.
+    pub(super) fn lose(&self) {
+        self.state().lost = true;
+        self.work.notify_one();
+        self.done.notify_all();
     }
 
     /// The newest value reached, which the host knows from now on.
@@ -223,7 +231,7 @@ impl Shared {
     fn next(&self) -> Option<Box<Recorded>> {
         let mut state = self.state();
         loop {
-            if !state.paused || state.stop {
+            if !state.paused || state.stop || state.lost {
                 if let Some(recorded) = state.pending.pop_front() {
                     return Some(recorded);
                 }
@@ -255,7 +263,9 @@ pub(super) fn serve(shared: Arc<Shared>, token: DeviceToken) {
             if !delay.is_zero() {
                 std::thread::sleep(delay);
             }
-            runner.run(&mut recorded);
+            if !shared.is_lost() {
+                runner.run(&mut recorded);
+            }
             // Gone before the value is reached: a wait that returns finds nothing held any more. A kernel that was not
             // run may panic as it is dropped, and takes nothing along: each panic leaves one fewer.
             while catch_unwind(AssertUnwindSafe(|| recorded.clear())).is_err() {}
@@ -264,7 +274,6 @@ pub(super) fn serve(shared: Arc<Shared>, token: DeviceToken) {
     }));
     if served.is_err() {
         // Waiting for a thread that is gone would last forever.
-        shared.state().lost = true;
-        shared.done.notify_all();
+        shared.lose();
     }
 }

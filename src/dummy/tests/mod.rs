@@ -1,5 +1,6 @@
 //! Tests of the simulated device on schedules made by hand.
 
+mod faults;
 mod kernels;
 mod memory_model;
 mod mistakes;
