@@ -72,11 +72,6 @@ impl Hooks {
         tap().as_ref().and_then(|t| t.hit)
     }
 
-    /// Kinds of objects that live, with their handles.
-    pub fn live(&self) -> Vec<(&'static str, u64)> {
-        tap().as_ref().map(|t| t.live.iter().copied().collect()).unwrap_or_default()
-    }
-
     /// Objects that were destroyed twice, or never made.
     pub fn wrong(&self) -> Vec<(&'static str, u64)> {
         tap().as_ref().map(|t| t.wrong.clone()).unwrap_or_default()
@@ -120,6 +115,11 @@ impl Drop for Hooks {
     fn drop(&mut self) {
         *tap() = None;
     }
+}
+
+/// Kinds of objects that live, with their handles.
+pub fn live() -> Vec<(&'static str, u64)> {
+    tap().as_ref().map(|t| t.live.iter().copied().collect()).unwrap_or_default()
 }
 
 /// Counts a call that can return `can`, or `ERROR_UNKNOWN` as every call: the real device, or how to fail.
