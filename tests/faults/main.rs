@@ -3,6 +3,7 @@
 //! is clean. On the simulated device the calls are the backend's, on Vulkan those of the driver.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "tests")]
 
+mod draft;
 mod dummy;
 #[cfg(feature = "vulkan")]
 mod hooks;
@@ -10,6 +11,7 @@ mod lost;
 mod model;
 mod owed;
 mod scene;
+mod steps;
 #[cfg(feature = "vulkan")]
 mod vulkan;
 

@@ -1,13 +1,13 @@
 //! A frame loop that uses every feature of the facade on any backend, and knows what must come of it. Each step is
 //! written as an engine would: the first error ends it, and what was begun is dropped.
 
-use crate::model::{BUFS, Buf, Change, Expected, Model, WORDS, words};
+use crate::draft::Draft;
+use crate::model::{BUFS, Buf, Change, Expected, Model, WORDS};
 use memkit_gpu::{
     MkBuffer, MkBufferDesc, MkBufferUsage, MkError, MkFence, MkFrame, MkGpu, MkGpuBackend, MkGpuConfig,
-    MkGpuPool, MkGpuTransfer, MkMemoryType, MkReadback, MkSlice, MkTransient,
+    MkGpuPool, MkGpuTransfer, MkMemoryType, MkSlice,
 };
 use std::ops::Range;
-use std::time::Duration;
 
 /// What differs between backends.
 pub trait Body: MkGpuBackend {
@@ -36,27 +36,19 @@ const TRIES: usize = 1000;
 
 pub struct Scene<B: Body> {
     pub gpu: MkGpu<B>,
-    bufs: Vec<MkBuffer>,
-    pool: MkGpuPool,
-    model: Model,
+    pub bufs: Vec<MkBuffer>,
+    pub pool: MkGpuPool,
+    pub model: Model,
     /// Transfers that were asked for and not seen to be submitted.
-    pending: Vec<(MkGpuTransfer, Change)>,
-    expected: Vec<Expected>,
-    fence: Option<MkFence>,
-    kept: Vec<Box<dyn Send>>,
+    pub pending: Vec<(MkGpuTransfer, Change)>,
+    pub expected: Vec<Expected>,
+    pub fence: Option<MkFence>,
+    pub kept: Vec<Box<dyn Send>>,
     /// What failed: the step, and how.
     pub errors: Vec<(&'static str, MkError)>,
 }
 
-/// A frame, and what it will have changed once it is submitted.
-struct Draft<B: Body> {
-    frame: MkFrame<'static, B>,
-    changes: Vec<Change>,
-    /// With the number of changes before each.
-    readbacks: Vec<(MkReadback<u32>, usize, Buf, Range<usize>)>,
-}
-
-type Done = Result<(), MkError>;
+pub type Done = Result<(), MkError>;
 
 impl<B: Body> Scene<B> {
     /// Makes the buffers and fills them. What fails is tried again; a lost device ends it: `Err` with what there is.
@@ -195,17 +187,17 @@ impl<B: Body> Scene<B> {
         BUFS.into_iter().take(self.bufs.len())
     }
 
-    fn slice(&self, buf: Buf, words: Range<usize>) -> MkSlice<'static> {
+    pub fn slice(&self, buf: Buf, words: Range<usize>) -> MkSlice<'static> {
         self.bufs[buf as usize].id().slice(words.start * 4..words.end * 4)
     }
 
-    fn begin(&mut self) -> Result<Draft<B>, MkError> {
+    pub fn begin(&mut self) -> Result<Draft<B>, MkError> {
         Ok(Draft { frame: self.gpu.begin_frame()?, changes: Vec::new(), readbacks: Vec::new() })
     }
 
     /// Submits a frame. If that works, all that was pending and the frame itself have happened; otherwise its readbacks
     /// are cancelled and nothing else has.
-    fn submit(&mut self, draft: Draft<B>) -> Done {
+    pub fn submit(&mut self, draft: Draft<B>) -> Done {
         let Draft { frame, changes, readbacks } = draft;
         match frame.submit() {
             Ok(fence) => {
@@ -234,247 +226,15 @@ impl<B: Body> Scene<B> {
     }
 
     /// All that was pending has been submitted.
-    fn submitted(&mut self) {
+    pub fn submitted(&mut self) {
         for (_, change) in self.pending.drain(..) {
             self.model.apply(&change);
         }
     }
-
-    /// Uploads of every kind, a fill, a copy, passes over a transient, an explicit order, readbacks.
-    fn frame(&mut self, n: u32) -> Done {
-        let mut draft = self.begin()?;
-        draft.frame.set_name("everything");
-        let (a, b) = (self.slice(Buf::A, 0..WORDS), self.slice(Buf::B, 0..WORDS));
-        // Longer than two chunks; then small ones, two of which overlap; then one written in place.
-        draft.upload(Buf::A, a, 0, words(n, 640))?;
-        for i in 0..8 {
-            draft.upload(Buf::A, a, 640 + i * 3, words(n + 1, 2))?;
-        }
-        draft.upload(Buf::A, a, 641, words(n + 2, 9))?;
-        draft.upload_with(Buf::B, b, 700, &words(n + 3, 60))?;
-        draft.set(Buf::B, self.slice(Buf::B, 0..16), 0, 16);
-        draft.copy((Buf::A, 0..32), (Buf::B, 16), self);
-        let (t, all) = (draft.frame.transient("t", 4 * 600), self.slice(Buf::A, 100..700));
-        B::copy_pass(&mut draft.frame, all, t.into());
-        B::copy_pass(&mut draft.frame, t.slice(0..2000), self.slice(Buf::B, 64..564));
-        draft.changes.push(Change::Copy { from: (Buf::A, 100..600), to: (Buf::B, 64) });
-        let filled = draft.frame.fill(self.slice(Buf::A, 760..768), 5);
-        let copied = draft.frame.copy(t.slice(0..4), self.slice(Buf::B, 760..761));
-        draft.frame.order(filled, copied);
-        draft.changes.push(Change::Set(Buf::A, 760, vec![5; 8]));
-        draft.changes.push(Change::Copy { from: (Buf::A, 100..101), to: (Buf::B, 760) });
-        draft.readback(Buf::B, b, 0..WORDS)?;
-        draft.readback(Buf::A, a, 630..700)?;
-        self.submit(draft)
-    }
-
-    /// Two frames open at once, submitted in the other order.
-    fn two_frames(&mut self, n: u32) -> Done {
-        let (mut first, mut second) = (self.begin()?, self.begin()?);
-        let b = self.slice(Buf::B, 0..WORDS);
-        first.upload(Buf::B, b, 100, words(n + 4, 50))?;
-        first.copy((Buf::B, 100..130), (Buf::A, 300), self);
-        second.upload(Buf::B, b, 120, words(n + 5, 50))?;
-        second.readback(Buf::B, b, 90..180)?;
-        let scratch: MkTransient = first.frame.transient("scratch", 256);
-        first.frame.fill(scratch, n);
-        first.frame.copy(scratch, self.slice(Buf::A, 400..464));
-        first.changes.push(Change::Set(Buf::A, 400, vec![n; 64]));
-        self.submit(second)?;
-        self.submit(first)
-    }
-
-    /// A frame that is declared and never submitted.
-    fn dropped_frame(&mut self, n: u32) -> Done {
-        let mut draft = self.begin()?;
-        let a = self.slice(Buf::A, 0..WORDS);
-        draft.upload(Buf::A, a, 0, words(n + 6, 300))?;
-        draft.readback(Buf::A, a, 0..10)?;
-        Ok(())
-    }
-
-    /// Pending transfers that build on each other, taken along by a flush, a frame, a batch and a ticket.
-    fn transfers(&mut self, n: u32) -> Done {
-        self.transfer((Buf::A, 0..64), (Buf::B, 200))?;
-        self.transfer((Buf::B, 200..264), (Buf::V, 0))?;
-        self.gpu.flush()?;
-        self.submitted();
-        self.transfer((Buf::V, 0..10), (Buf::C, 50))?;
-        let mut draft = self.begin()?;
-        draft.upload(Buf::C, self.slice(Buf::C, 0..WORDS), 55, words(n + 7, 10))?;
-        self.submit(draft)?;
-        self.transfer((Buf::C, 50..70), (Buf::U, 0))?;
-        let (a, b) = (&self.bufs[Buf::A as usize], &self.bufs[Buf::B as usize]);
-        let whole = self.gpu.batch_transfer().copy(a, b).submit()?;
-        self.submitted();
-        self.model.apply(&Change::Copy { from: (Buf::A, 0..WORDS), to: (Buf::B, 0) });
-        whole.wait()?;
-        // The same bytes once more: an error of the wait alone leaves nothing to be found out.
-        let (a, b) = (&self.bufs[Buf::A as usize], &self.bufs[Buf::B as usize]);
-        self.gpu.batch_transfer().copy(a, b).submit_and_wait()?;
-        self.transfer((Buf::A, 500..600), (Buf::C, 300))?;
-        if let Some((ticket, _)) = self.pending.last() {
-            ticket.is_complete()?;
-            ticket.wait()?;
-        }
-        self.submitted();
-        Ok(())
-    }
-
-    fn transfer(&mut self, from: (Buf, Range<usize>), to: (Buf, usize)) -> Done {
-        let (a, b) = (&self.bufs[from.0 as usize], &self.bufs[to.0 as usize]);
-        let builder = self.gpu.transfer_builder(a, b).src_offset(from.1.start * 4);
-        let ticket = builder.dst_offset(to.1 * 4).size(from.1.len() * 4).submit()?;
-        self.pending.push((ticket, Change::Copy { from, to }));
-        Ok(())
-    }
-
-    /// Buffers of every memory type, written and read by the host and copied by the device.
-    fn host_memory(&mut self, n: u32) -> Done {
-        self.gpu.wait_idle()?;
-        for buf in [Buf::V, Buf::C, Buf::U] {
-            let data = words(n + 8 + buf as u32, 20);
-            // An error may come before or after the bytes are there: written again, there is no doubt.
-            let write = || self.bufs[buf as usize].write(40, &data);
-            if again(&mut self.errors, "write", write).is_none() {
-                return Err(MkError::DeviceLost);
-            }
-            self.model.apply(&Change::Set(buf, 10, data));
-            let mut map = self.bufs[buf as usize].map()?;
-            map[1200..1204].copy_from_slice(&n.to_ne_bytes());
-            drop(map);
-            self.model.apply(&Change::Set(buf, 300, vec![n]));
-        }
-        let mut draft = self.begin()?;
-        draft.copy((Buf::V, 0..100), (Buf::A, 600), self);
-        draft.copy((Buf::U, 0..40), (Buf::C, 700), self);
-        if self.bufs.len() > Buf::I as usize {
-            draft.copy((Buf::V, 0..400), (Buf::I, 100), self);
-            draft.copy((Buf::I, 90..110), (Buf::A, 740), self);
-        }
-        self.submit(draft)?;
-        if let Some(fence) = &self.fence {
-            fence.wait()?;
-        }
-        for buf in [Buf::V, Buf::C, Buf::U] {
-            let mut got = vec![0u32; WORDS];
-            self.bufs[buf as usize].read(0, &mut got)?;
-            same(&got, &self.model.words(buf, 0..WORDS), "read by the host");
-        }
-        Ok(())
-    }
-
-    /// Staging buffers: made with data, written, mapped, and dropped with their transfers in flight.
-    fn staging(&mut self, n: u32) -> Done {
-        let mut staging = self.gpu.staging_buffer_with_data(&words(n + 20, 32))?;
-        staging.write(8, &[n])?;
-        staging.map()?[0..4].copy_from_slice(&(n + 1).to_ne_bytes());
-        let mut data = words(n + 20, 32);
-        (data[0], data[2]) = (n + 1, n);
-        let to = &self.bufs[Buf::A as usize];
-        let ticket = self.gpu.transfer_builder(&staging, to).offset(4).submit()?;
-        self.pending.push((ticket, Change::Set(Buf::A, 1, data)));
-        self.let_go(staging);
-        self.gpu.flush()?;
-        self.submitted();
-        let temporary = self.gpu.create_device_buffer(256, MkBufferUsage::STORAGE)?;
-        let mut draft = self.begin()?;
-        draft.frame.upload(&temporary, 0, &words(n, 64))?;
-        draft.frame.copy(&temporary, self.slice(Buf::B, 0..64));
-        draft.changes.push(Change::Set(Buf::B, 0, words(n, 64)));
-        self.let_go(temporary);
-        self.submit(draft)
-    }
-
-    fn let_go(&mut self, buffer: impl Send + 'static) {
-        if B::KEEPS {
-            self.kept.push(Box::new(buffer));
-        }
-    }
-
-    /// Buffers that are large enough for memory of their own.
-    fn large(&mut self, n: u32) -> Done {
-        let desc =
-            |name, memory| MkBufferDesc { name, size: B::LARGE, usage: MkBufferUsage::STORAGE, memory };
-        let mut host = self.gpu.create_buffer(&desc("large host", MkMemoryType::HostVisible))?;
-        let device = self.gpu.create_buffer(&desc("large device", MkMemoryType::DeviceLocal))?;
-        host.write(B::LARGE - 256, &words(n + 30, 64))?;
-        let mut draft = self.begin()?;
-        draft.frame.copy(host.slice(B::LARGE - 256..), device.slice(..256));
-        draft.frame.copy(device.slice(..256), self.slice(Buf::B, 600..664));
-        draft.changes.push(Change::Set(Buf::B, 600, words(n + 30, 64)));
-        self.let_go((host, device));
-        self.submit(draft)
-    }
-
-    /// Pooled buffers, handed out again.
-    fn pool(&mut self, n: u32) -> Done {
-        for round in 0..3 {
-            let pooled = self.pool.get()?;
-            let mut draft = self.begin()?;
-            draft.frame.fill(&*pooled, n + round);
-            draft.frame.copy(&*pooled, self.slice(Buf::A, 200..264));
-            draft.changes.push(Change::Set(Buf::A, 200, vec![n + round; 64]));
-            self.submit(draft)?;
-        }
-        Ok(())
-    }
-
-    /// Fences, and the tickets of all readbacks so far.
-    fn tickets(&mut self) -> Done {
-        let fence = self.gpu.fence();
-        fence.is_complete()?;
-        while !fence.wait_timeout(Duration::from_millis(100))? {}
-        while let Some(Expected { ticket, words }) = self.expected.last() {
-            ticket.wait()?;
-            let mut got = vec![0; words.len()];
-            ticket.read_into(&mut got)?;
-            same(&got, words, "read back");
-            self.expected.pop();
-        }
-        Ok(())
-    }
-}
-
-impl<B: Body> Draft<B> {
-    fn upload(&mut self, buf: Buf, all: MkSlice<'static>, at: usize, data: Vec<u32>) -> Done {
-        self.frame.upload(all, at * 4, &data)?;
-        self.changes.push(Change::Set(buf, at, data));
-        Ok(())
-    }
-
-    fn upload_with(&mut self, buf: Buf, all: MkSlice<'static>, at: usize, data: &[u32]) -> Done {
-        let range = at * 4..(at + data.len()) * 4;
-        self.frame.upload_with(all, range, |bytes| {
-            for (bytes, word) in bytes.chunks_exact_mut(4).zip(data) {
-                bytes.copy_from_slice(&word.to_ne_bytes());
-            }
-        })?;
-        self.changes.push(Change::Set(buf, at, data.to_vec()));
-        Ok(())
-    }
-
-    /// Fills `slice`, which is the words from `at` on, with zeros.
-    fn set(&mut self, buf: Buf, slice: MkSlice<'static>, at: usize, n: usize) {
-        self.frame.fill(slice, 0);
-        self.changes.push(Change::Set(buf, at, vec![0; n]));
-    }
-
-    fn copy(&mut self, from: (Buf, Range<usize>), to: (Buf, usize), scene: &Scene<B>) {
-        let end = to.1 + from.1.len();
-        self.frame.copy(scene.slice(from.0, from.1.clone()), scene.slice(to.0, to.1..end));
-        self.changes.push(Change::Copy { from, to });
-    }
-
-    fn readback(&mut self, buf: Buf, all: MkSlice<'static>, range: Range<usize>) -> Done {
-        let ticket = self.frame.readback::<u32>(all, range.clone())?;
-        self.readbacks.push((ticket, self.changes.len(), buf, range));
-        Ok(())
-    }
 }
 
 #[track_caller]
-fn same(got: &[u32], want: &[u32], how: &str) {
+pub fn same(got: &[u32], want: &[u32], how: &str) {
     let wrong = got.iter().zip(want).position(|(got, want)| got != want);
     if let Some(at) = wrong {
         panic!("{how}: word {at} of {} is {:#x}, it must be {:#x}", want.len(), got[at], want[at]);
@@ -482,7 +242,7 @@ fn same(got: &[u32], want: &[u32], how: &str) {
 }
 
 /// Tries until it works, and notes what failed; `None` once the device is lost.
-fn again<T>(
+pub fn again<T>(
     errors: &mut Vec<(&'static str, MkError)>,
     step: &'static str,
     mut f: impl FnMut() -> Result<T, MkError>,
