@@ -43,7 +43,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
     /// before this one.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`].
+    /// [`MkError::DeviceLost`], or what the backend says when it is asked how far the device is.
     pub fn begin_frame<'f>(&self) -> Result<MkFrame<'f, B>, MkError> {
         let inner = &self.inner;
         inner.check_lost()?;
@@ -61,6 +61,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
                         core.frames.pop_front();
                     }
                     inner.collect(&mut core);
+                    inner.check_lost()?;
                     core.next_frame += 1;
                     break core.next_frame - 1;
                 }
@@ -131,8 +132,8 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     ///
     /// # Errors
     /// [`MkError::Frame`] if the frame does not make sense or a closure failed: the first problem, with the others and a
-    /// dump of the frame as far as it got. [`MkError::InUse`] if a buffer is mapped, [`MkError::OutOfMemory`], [`MkError::DeviceLost`],
-    /// [`MkError::GpuDropped`]. Nothing was submitted then, no state has moved, and everything is given back.
+    /// dump of the frame as far as it got. [`MkError::InUse`] if a buffer is mapped, [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::DeviceLost`], [`MkError::GpuDropped`], or what the backend says. Nothing was submitted then, no state has moved, and everything is given back.
     pub fn submit(self) -> Result<MkFence, MkError> {
         self.run(None)
     }

@@ -21,8 +21,9 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     /// after.
     ///
     /// # Errors
-    /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
-    /// [`MkError::DeviceLost`]. The frame goes on without the upload.
+    /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::ForeignHandle`], [`MkError::GpuDropped`], [`MkError::DeviceLost`], or what the backend says. The frame goes
+    /// on without the upload.
     pub fn upload<'a, T: NoUninit>(
         &mut self,
         to: impl Into<MkSlice<'a>>,
@@ -81,8 +82,9 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     /// after `submit`, on any thread.
     ///
     /// # Errors
-    /// [`MkError::OutOfBounds`], [`MkError::ZeroSize`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
-    /// [`MkError::DeviceLost`].
+    /// [`MkError::OutOfBounds`], [`MkError::ZeroSize`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::ForeignHandle`], [`MkError::GpuDropped`], [`MkError::DeviceLost`], or what the backend says. The frame goes
+    /// on without the readback.
     pub fn readback<'a, T: AnyBitPattern>(
         &mut self,
         from: impl Into<MkSlice<'a>>,

@@ -29,6 +29,10 @@ pub struct DummyBackendConfig {
     /// Bytes of all buffers together; beyond, making a buffer fails with
     /// [`MkError::OutOfMemory`](crate::MkError::OutOfMemory). Default: no limit.
     pub memory_limit: usize,
+    /// How many buffers there may be, as each has an allocation of its own here; beyond, making a buffer fails with
+    /// [`MkError::OutOfMemory`](crate::MkError::OutOfMemory). Vulkan's `maxMemoryAllocationCount` may be as low as 4096.
+    /// Default: no limit.
+    pub allocation_limit: usize,
     /// Leaves out one barrier call: the one with this number, counted from 0 over the life of the device, in the order
     /// in which they run. A tool to prove that tests notice a missing barrier: with `check` on it gives reports and
     /// wrong bytes. Default: none.
@@ -64,6 +68,7 @@ impl Default for DummyBackendConfig {
             check: true,
             non_coherent_atom_size: 64,
             memory_limit: usize::MAX,
+            allocation_limit: usize::MAX,
             skip_barrier: None,
             adversary: None,
             queue_families: 1,

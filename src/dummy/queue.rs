@@ -48,7 +48,7 @@ struct State {
     host_writes: Vec<HostWrite>,
     paused: bool,
     stop: bool,
-    /// The thread ended other than by being told to.
+    /// By a fault, or because the thread ended other than by being told to.
     lost: bool,
     submitted: u64,
     completed: u64,
@@ -178,7 +178,8 @@ impl Shared {
         state.host_writes.retain(|w| !Arc::ptr_eq(&w.block, block));
         let (observed, last) =
             (self.observed.load(Ordering::Relaxed), block.last_use.load(Ordering::Relaxed));
-        if last > observed {
+        // A lost device counts as done with everything.
+        if last > observed && !state.lost {
             let party = |work, submission| MkHazardParty { work, access: Access::NONE, submission };
             self.reports.push(MkHazard {
                 kind: MkHazardKind::UseAfterFree,
@@ -198,6 +199,13 @@ impl Shared {
 
     pub(super) fn is_lost(&self) -> bool {
         self.state().lost
+    }
+
+    /// Loses the device. What is in flight and has not begun never runs.
+    pub(super) fn lose(&self) {
+        self.state().lost = true;
+        self.work.notify_one();
+        self.done.notify_all();
     }
 
     /// The newest value reached, which the host knows from now on.
@@ -289,7 +297,7 @@ impl Shared {
     pub(super) fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
-            if !state.paused || state.stop {
+            if !state.paused || state.stop || state.lost {
                 if let Some(job) = state.pending.pop_front() {
                     return Some(job);
                 }
@@ -312,12 +320,6 @@ impl Shared {
             state.pool.push(recorded);
         }
         drop(state);
-        self.done.notify_all();
-    }
-
-    /// The thread ended other than by being told to: waiting for it would last forever.
-    pub(super) fn lose(&self) {
-        self.state().lost = true;
         self.done.notify_all();
     }
 }

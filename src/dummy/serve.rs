@@ -23,7 +23,9 @@ fn in_order(shared: &Arc<Shared>, token: DeviceToken) {
     while let Some(job) = shared.next() {
         if let Job::Run(mut recorded) = job {
             shared.delay();
-            runner.run(&mut recorded);
+            if !shared.is_lost() {
+                runner.run(&mut recorded);
+            }
             shared.finished(recorded);
         }
     }
@@ -37,9 +39,14 @@ fn adversely(shared: &Arc<Shared>, token: DeviceToken, seed: u64) {
     };
     while let Some(job) = shared.next() {
         match job {
+            // A lost device begins nothing new.
+            Job::Run(recorded) if shared.is_lost() => done(recorded),
             Job::Run(recorded) => adversary.admit(recorded),
+            Job::Reach(_) if shared.is_lost() => {}
             Job::Reach(value) => adversary.reach(value, &mut done),
         }
     }
-    adversary.finish(&mut done);
+    if !shared.is_lost() {
+        adversary.finish(&mut done);
+    }
 }

@@ -120,13 +120,21 @@ impl Timeline {
 
     /// Waits for all that was submitted, or until the device is lost.
     pub(super) fn drain(&self) {
+        // On a lost device nothing runs. After any other error something may, and what comes next destroys what it uses.
+        while !self.is_drained() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_drained(&self) -> bool {
         if self.gpu.is_owned() {
-            // SAFETY: the backend is being dropped: nobody else uses the queue. An error means that the device is lost,
-            // and so nothing runs on it.
-            let _ = unsafe { self.gpu.device.device_wait_idle() };
+            // SAFETY: the backend is being dropped: nobody else uses the queue.
+            let idle = unsafe { self.gpu.device.device_wait_idle() };
+            matches!(idle, Ok(()) | Err(vk::Result::ERROR_DEVICE_LOST))
         } else {
             // A lender's other work is none of our business.
-            let _ = self.wait(self.submitted.load(Ordering::Acquire), Duration::MAX);
+            let done = self.wait(self.submitted.load(Ordering::Acquire), Duration::MAX);
+            matches!(done, Ok(true) | Err(MkError::DeviceLost))
         }
     }
 }

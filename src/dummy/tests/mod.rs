@@ -1,6 +1,7 @@
 //! Tests of the simulated device on schedules made by hand.
 
 mod adversary;
+mod faults;
 mod kernels;
 mod memory_model;
 mod mistakes;
