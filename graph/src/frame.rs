@@ -194,8 +194,18 @@ impl FrameGraph {
     }
 
     /// Declares a copy of host bytes at `from` to `to`.
+    #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
-        self.transfer(NodeKind::Upload { from }, &[(to.into(), Access::COPY_WRITE, Mode::Overwrite)])
+        // By hand: uploads come by the thousand.
+        let start = index(self.uses.len());
+        self.uses.push(Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite });
+        self.push(Node {
+            name: (0, 0),
+            uses: (start, start.saturating_add(1)),
+            kind: NodeKind::Upload { from },
+            queue: None,
+            side_effects: false,
+        })
     }
 
     /// Declares a copy between two ranges of equal length.
@@ -340,6 +350,7 @@ impl FrameGraph {
         self.transfer(kind, &uses)
     }
 
+    #[inline]
     fn push(&mut self, node: Node) -> PassId {
         self.nodes.push(node);
         PassId { index: index(self.nodes.len() - 1), frame: self.serial }
@@ -347,6 +358,7 @@ impl FrameGraph {
 }
 
 /// Positions are kept in 32 bits; a frame that outgrew them would need over 100 GiB.
+#[inline]
 fn index(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
