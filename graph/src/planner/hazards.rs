@@ -85,7 +85,7 @@ pub(crate) struct Hazards {
     pub(crate) tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
     orders: Vec<(u32, Order)>,
-    bulk: Vec<bulk::Entered>,
+    bulk: bulk::Bulk,
 }
 
 /// What the walk looks at beside the map.
