@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use memkit_gpu::{
-    Access, DummyBackend, DummyBackendConfig, DummyContext, MkBufferId, MkBufferUsage, MkDeviceBuffer, MkError,
-    MkFrame, MkGpu, MkGpuBackend, MkReadback,
+    Access, DummyBackend, DummyBackendConfig, DummyContext, MkBufferId, MkBufferUsage, MkDeviceBuffer,
+    MkError, MkFrame, MkGpu, MkGpuBackend, MkReadback,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

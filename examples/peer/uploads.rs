@@ -21,8 +21,9 @@ pub(crate) fn on_dummy(work: Work, args: &Args) -> Result<bool, Failure> {
 fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool, Failure> {
     let workload = Workload::new(work, args.uploads)?;
     let (count, size) = workload.buffers;
-    let buffers: Vec<MkDeviceBuffer> =
-        (0..count).map(|_| gpu.create_device_buffer(size, MkBufferUsage::STORAGE)).collect::<Result<_, _>>()?;
+    let buffers: Vec<MkDeviceBuffer> = (0..count)
+        .map(|_| gpu.create_device_buffer(size, MkBufferUsage::STORAGE))
+        .collect::<Result<_, _>>()?;
     // What nobody wrote cannot be read back.
     let mut zeros = gpu.begin_frame()?;
     for buffer in &buffers {

@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_smallest_neighbours_merge_and_say_so() {
         let mut ranges: Ranges = [at(0, 1), at(100, 2), at(104, 3), at(200, 4)].into_iter().collect();
-        coarsen(&mut ranges, 300, 3);
+        Coarsening::default().run(&mut ranges, 300, 3);
         let starts: Vec<u64> = ranges.iter().map(|r| r.start).collect();
         assert_eq!(starts, [0, 104, 200]);
         assert!(ranges[0].coarsened);
