@@ -224,6 +224,7 @@ pub(crate) enum Target<'a> {
 impl MkSlice<'_> {
     /// As the planner names it. The range is all of the resource where [`ResourceSlice::WHOLE`] is its end.
     #[must_use]
+    #[inline]
     pub fn declared(&self) -> ResourceSlice {
         let resource = match self.target {
             Target::Buffer(buffer) => Resource::from(buffer.id),
@@ -244,6 +245,7 @@ impl MkSlice<'_> {
     }
 
     /// The number of the `MkGpu` it belongs to.
+    #[inline]
     pub(crate) fn gpu(&self) -> u32 {
         match self.target {
             Target::Buffer(buffer) => buffer.gpu.id,

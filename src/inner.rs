@@ -123,6 +123,7 @@ impl<B: MkGpuBackend> Inner<B> {
         }
     }
 
+    #[inline]
     pub(crate) fn check_lost(&self) -> Result<(), MkError> {
         if self.link.is_closed() {
             return Err(MkError::GpuDropped);

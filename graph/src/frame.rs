@@ -197,7 +197,16 @@ impl FrameGraph {
     /// Declares a copy of host bytes at `from` to `to`.
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
-        self.transfer(NodeKind::Upload { from }, &[(to.into(), Access::COPY_WRITE, Mode::Overwrite)])
+        // By hand: uploads come by the thousand.
+        let start = index(self.uses.len());
+        self.uses.push(Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite });
+        self.push(Node {
+            name: (0, 0),
+            uses: (start, start.saturating_add(1)),
+            kind: NodeKind::Upload { from },
+            queue: None,
+            side_effects: false,
+        })
     }
 
     /// Declares a copy between two ranges of equal length.

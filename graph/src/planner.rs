@@ -5,6 +5,7 @@ pub(crate) mod cull;
 pub(crate) mod hazards;
 pub(crate) mod label;
 pub(crate) mod order;
+pub(crate) mod radix;
 pub(crate) mod resolve;
 pub(crate) mod transfers;
 

@@ -31,8 +31,14 @@ pub(super) struct Recorders {
     gpu: Arc<Gpu>,
 }
 
+/// Recorders that are made before one is used again that ran: two frames in flight and one that is recorded. How many
+/// there are then depends on how many are needed at most, not on how fast the device was so far.
+const READY: usize = 3;
+
 #[derive(Default)]
 struct Idle {
+    /// How many there are in all.
+    made: usize,
     free: Vec<Recorder>,
     /// Ascending by the timeline value at which each is free.
     running: VecDeque<(u64, Recorder)>,
@@ -84,7 +90,7 @@ impl Recorders {
         let device = &self.gpu.device;
         let mut idle = self.lock();
         let mut recorder = idle.free.pop();
-        if recorder.is_none() && !idle.running.is_empty() {
+        if recorder.is_none() && idle.made >= READY && !idle.running.is_empty() {
             let done = completed()?;
             if idle.running.front().is_some_and(|(value, _)| *value <= done) {
                 recorder = idle.running.pop_front().map(|(_, r)| r);
@@ -112,6 +118,7 @@ impl Recorders {
         let (pool, commands) = command_pool(&self.gpu)?;
         self.gpu.debug.name(pool, "memkit recorder");
         self.gpu.debug.name(commands, "memkit recorder");
+        self.lock().made += 1;
         Ok(Recorder { pool, commands, scratch: Scratch::default() })
     }
 }

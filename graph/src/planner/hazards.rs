@@ -97,7 +97,7 @@ pub(crate) struct Hazards {
     pub(crate) tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
     orders: Vec<(u32, Order)>,
-    bulk: Vec<bulk::Entered>,
+    bulk: bulk::Bulk,
     covered: Covered,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
