@@ -1,12 +1,13 @@
-//! Instructions to declare and plan a frame, counted by valgrind: repeatable where time is not.
+//! Instructions to declare and plan a frame of passes, and to declare, stage, plan, record and submit one of uploads,
+//! counted by valgrind: repeatable where time is not.
 //!
-//! `cargo bench --bench instructions` prints a table; with `-- --check` it fails if planning is not linear, or beyond
-//! the limits below. To look closer:
-//! `valgrind --tool=callgrind target/release/deps/instructions-… --run G1 1000`, then `callgrind_annotate`.
+//! `cargo bench --bench instructions` prints tables; with `-- --check` it fails if the cost is not linear, or beyond
+//! the limits below, and prints the commands to look closer with.
 
 mod shapes;
 
 use memkit_gpu::graph::PlanOptions;
+use shapes::uploads::{Shape as UploadShape, Uploads};
 use shapes::{Bench, Shape};
 use std::process::{Command, ExitCode};
 
@@ -14,7 +15,12 @@ const PASSES: [usize; 4] = [10, 100, 1000, 5000];
 const FRAMES: usize = 4;
 /// Most instructions a pass at 1,000 passes, about a tenth above what was measured.
 const LIMITS: [(Shape, u64); 2] = [(Shape::G1, 8_100), (Shape::G2, 4_200)];
-/// Most that a pass among 5,000 may cost beside one among fewer, in percent.
+/// Uploads a frame that are counted; the limits are for the first.
+const UPLOADS: [usize; 2] = [1000, 4000];
+/// Most instructions an upload among 1,000, on the calling thread, about a tenth above what was measured.
+const UPLOAD_LIMITS: [(UploadShape, u64); 3] =
+    [(UploadShape::U1, 3_950), (UploadShape::U2, 4_250), (UploadShape::U4, 2_750)];
+/// Most that a pass or upload among the most may cost beside one among fewer, in percent.
 const GROWTH: u64 = 120;
 
 fn main() -> ExitCode {
@@ -23,11 +29,28 @@ fn main() -> ExitCode {
         run(&args[at + 1], &args[at + 2]);
         return ExitCode::SUCCESS;
     }
+    let fine = passes() & uploads();
+    if fine || !args.iter().any(|a| a == "--check") {
+        return ExitCode::SUCCESS;
+    }
+    let this = std::env::current_exe().unwrap_or_default();
+    eprintln!(
+        "to look closer, with the shape and number that is named above:\n\
+         valgrind --tool=callgrind --callgrind-out-file=callgrind.out --collect-atstart=no \
+         '--toggle-collect=*measured_region*' {} --run G1 1000\n\
+         callgrind_annotate --inclusive=yes callgrind.out",
+        this.display()
+    );
+    ExitCode::FAILURE
+}
+
+/// Counts and judges planning.
+fn passes() -> bool {
     let mut fine = true;
     println!("instructions a pass, declare + plan + commit, no causes");
     println!("{:<8}{}", "passes", PASSES.map(|p| format!("{p:>8}")).concat());
     for (shape, limit) in LIMITS {
-        let counts = PASSES.map(|passes| count(shape, passes));
+        let counts = PASSES.map(|passes| count(&format!("{shape:?}"), passes));
         println!("{:<8}{}", format!("{shape:?}"), counts.map(|c| format!("{c:>8}")).concat());
         let [_, hundred, thousand, five_thousand] = counts;
         if thousand > limit {
@@ -43,38 +66,75 @@ fn main() -> ExitCode {
             fine = false;
         }
     }
-    if fine || !args.iter().any(|a| a == "--check") {
-        return ExitCode::SUCCESS;
+    fine
+}
+
+/// Counts and judges frames of uploads.
+fn uploads() -> bool {
+    let mut fine = true;
+    println!(
+        "instructions an upload of 256 bytes, declare + stage + plan + record + submit, simulated device"
+    );
+    println!("{:<8}{}", "uploads", UPLOADS.map(|n| format!("{n:>8}")).concat());
+    for (shape, limit) in UPLOAD_LIMITS {
+        let [fewer, more] = UPLOADS.map(|n| count(&format!("{shape:?}"), n));
+        println!("{:<8}{fewer:>8}{more:>8}", format!("{shape:?}"));
+        if fewer > limit {
+            eprintln!("{shape:?}: {fewer} instructions an upload at 1,000 uploads, the limit is {limit}");
+            fine = false;
+        }
+        if more * 100 > fewer * GROWTH {
+            eprintln!("{shape:?}: uploads grow: {more} instructions each at 4,000, {fewer} at 1,000");
+            fine = false;
+        }
     }
-    eprintln!("the head of benches/instructions.rs says how to look closer");
-    ExitCode::FAILURE
+    fine
 }
 
 /// What valgrind counts.
 #[inline(never)]
-fn measured_region(bench: &mut Bench) {
-    for _ in 0..FRAMES {
-        std::hint::black_box(bench.frame(PlanOptions::default()).depth());
-    }
+fn measured_region(f: &mut dyn FnMut()) {
+    f();
+    std::hint::black_box(());
 }
 
-fn run(shape: &str, passes: &str) {
+fn run(shape: &str, number: &str) {
+    let number = number.parse().unwrap_or(1000);
+    let shapes = UPLOAD_LIMITS.map(|l| l.0);
+    if let Some(&shape) = shapes.iter().find(|s| format!("{s:?}") == shape) {
+        if let Err(error) = run_uploads(shape, number) {
+            unreachable!("the shapes are right: {error}");
+        }
+        return;
+    }
     let shape = if shape == "G1" { Shape::G1 } else { Shape::G2 };
-    let mut bench = Bench::new(shape, passes.parse().unwrap_or(1000));
+    let mut bench = Bench::new(shape, number);
     for _ in 0..3 {
         bench.frame(PlanOptions::default());
     }
-    measured_region(&mut bench);
+    measured_region(&mut || {
+        for _ in 0..FRAMES {
+            std::hint::black_box(bench.frame(PlanOptions::default()).depth());
+        }
+    });
 }
 
-/// Runs this program under callgrind, and returns instructions a pass.
-fn count(shape: Shape, passes: usize) -> u64 {
+fn run_uploads(shape: UploadShape, number: usize) -> Result<(), memkit_gpu::MkError> {
+    let bench = Uploads::new(shape, number)?;
+    for _ in 0..3 {
+        bench.frame(|f| f())?;
+    }
+    (0..FRAMES).try_for_each(|_| bench.frame(measured_region))
+}
+
+/// Runs this program under callgrind, and returns instructions a pass or upload.
+fn count(shape: &str, number: usize) -> u64 {
     let this = std::env::current_exe().unwrap_or_default();
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
         .arg("--toggle-collect=*measured_region*")
         .arg(this)
-        .args(["--run", &format!("{shape:?}"), &passes.to_string()])
+        .args(["--run", shape, &number.to_string()])
         .output();
     let output = match output {
         Ok(output) => output,
@@ -87,7 +147,7 @@ fn count(shape: Shape, passes: usize) -> u64 {
     let collected = text.lines().find_map(|l| l.split("Collected : ").nth(1));
     let instructions: Option<u64> = collected.and_then(|c| c.trim().parse().ok());
     match instructions {
-        Some(n) if n > 0 => n / (FRAMES * passes) as u64,
+        Some(n) if n > 0 => n / (FRAMES * number) as u64,
         _ => {
             eprintln!("valgrind counted nothing:\n{text}");
             std::process::exit(1);

@@ -170,7 +170,8 @@ pub type MkRecordPass<'a, B> =
 ///   done with every buffer it uses, and device writes to mapped memory have happened-before the call's return;
 /// - a call that fails leaves nothing behind: no buffer, no recording, no timeline value;
 /// - every method may be called from any thread at any time, but where its own contract says otherwise;
-/// - after the device is lost each fallible call returns [`MkError::DeviceLost`], and dropping the backend is sound;
+/// - after the device is lost each fallible call returns [`MkError::DeviceLost`], the device counts as done with
+///   everything (buffers may be destroyed), and dropping the backend is sound;
 /// - dropping the backend waits for all submitted work first.
 pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// A buffer with its memory: a plain handle, freed by [`destroy_buffer`](Self::destroy_buffer) alone.
@@ -189,7 +190,7 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// Makes a buffer.
     ///
     /// # Errors
-    /// [`MkError::OutOfMemory`], [`MkError::DeviceLost`] or [`MkError::Backend`].
+    /// [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`], [`MkError::DeviceLost`] or [`MkError::Backend`].
     fn create_buffer(&self, desc: &MkBackendBufferDesc<'_>) -> Result<Self::Buffer, MkError>;
 
     /// Frees a buffer.
@@ -207,7 +208,8 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// on coherent memory. The range is rounded outwards to whole atoms by the backend.
     ///
     /// # Errors
-    /// [`MkError::OutOfMemory`] or [`MkError::Backend`].
+    /// As for [`create_buffer`](Self::create_buffer); then the writes may be visible or not, and another flush of them
+    /// may work.
     ///
     /// # Safety
     /// `buffer` lives and is mapped.
@@ -217,7 +219,7 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// coherent memory. The range is rounded outwards to whole atoms by the backend.
     ///
     /// # Errors
-    /// [`MkError::OutOfMemory`] or [`MkError::Backend`].
+    /// As for [`create_buffer`](Self::create_buffer).
     ///
     /// # Safety
     /// `buffer` lives and is mapped; no host write within the rounded range is still unflushed.
@@ -247,8 +249,8 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// visible (a full barrier): the plan was made before another submission came between.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`], [`MkError::OutOfMemory`] or [`MkError::Backend`]; then nothing was submitted, the recording is given back and
-    /// no timeline value is used up.
+    /// As for [`create_buffer`](Self::create_buffer); then nothing was submitted, the recording is given back and no
+    /// timeline value is used up.
     ///
     /// # Safety
     /// The recording came from this backend; its buffers live until the returned value is reached.
@@ -258,19 +260,21 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// The newest timeline value that is reached; 0 before the first.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`] or [`MkError::Backend`].
+    /// As for [`create_buffer`](Self::create_buffer).
     fn completed(&self) -> Result<u64, MkError>;
 
     /// Waits until a timeline value is reached; `false` if `timeout` passed first. `Duration::MAX` waits forever.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`] or [`MkError::Backend`].
+    /// As for [`create_buffer`](Self::create_buffer).
     fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError>;
 
     /// Called before the backend is dropped, after the last submit: returns once everything up to `submitted` is done,
-    /// or the device is lost. Nothing may hold the queue up any more.
+    /// or the device is lost; not because of any other error. Nothing may hold the queue up any more.
     fn shut_down(&self, submitted: u64) {
-        // An error means that the device is lost: it is done with everything then.
-        let _ = self.wait(submitted, Duration::MAX);
+        // A lost device is done with everything. No other error ends the wait: what comes next destroys the buffers.
+        while !matches!(self.wait(submitted, Duration::MAX), Ok(true) | Err(MkError::DeviceLost)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

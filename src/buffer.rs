@@ -79,18 +79,21 @@ impl MkBuffer {
     ///
     /// # Errors
     /// [`MkError::NotMappable`] for device-local memory, [`MkError::InUse`] while a transfer or frame that uses the
-    /// buffer is pending or running, [`MkError::OutOfBounds`], [`MkError::GpuDropped`], [`MkError::DeviceLost`].
+    /// buffer is pending or running, [`MkError::OutOfBounds`], [`MkError::GpuDropped`], [`MkError::DeviceLost`]; or what
+    /// the backend says if the bytes could not be made visible to the device: they are written then, and the next
+    /// submission that uses the buffer tries again.
     pub fn write<T: NoUninit>(&mut self, offset: usize, data: &[T]) -> Result<(), MkError> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let range = self.check_range(offset, bytes.len())?;
-        MkMapped::new(&self.inner, range, MapMode::Write)?.copy_from_slice(bytes);
-        Ok(())
+        let mut mapped = MkMapped::new(&self.inner, range, MapMode::Write)?;
+        mapped.copy_from_slice(bytes);
+        mapped.finish()
     }
 
     /// Reads elements from `offset` bytes from the start.
     ///
     /// # Errors
-    /// As for [`write`](Self::write).
+    /// As for [`write`](Self::write); or what the backend says if the bytes could not be made visible to the host.
     pub fn read<T: NoUninit + AnyBitPattern>(
         &mut self,
         offset: usize,
@@ -109,7 +112,7 @@ impl MkBuffer {
     /// guard's drop, on another thread it waits for it.
     ///
     /// # Errors
-    /// As for [`write`](Self::write).
+    /// As for [`read`](Self::read).
     pub fn map(&mut self) -> Result<MkMapped<'_>, MkError> {
         MkMapped::new(&self.inner, 0..self.inner.size, MapMode::Both)
     }
@@ -221,6 +224,7 @@ pub(crate) enum Target<'a> {
 impl MkSlice<'_> {
     /// As the planner names it. The range is all of the resource where [`ResourceSlice::WHOLE`] is its end.
     #[must_use]
+    #[inline]
     pub fn declared(&self) -> ResourceSlice {
         let resource = match self.target {
             Target::Buffer(buffer) => Resource::from(buffer.id),
@@ -241,6 +245,7 @@ impl MkSlice<'_> {
     }
 
     /// The number of the `MkGpu` it belongs to.
+    #[inline]
     pub(crate) fn gpu(&self) -> u32 {
         match self.target {
             Target::Buffer(buffer) => buffer.gpu.id,

@@ -26,7 +26,8 @@ pub(crate) trait Device: Send + Sync {
     fn is_idle(&self, id: ResourceId) -> Result<bool, MkError>;
     /// Keeps the device from the buffer and returns where it is mapped.
     fn map(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<NonNull<u8>, MkError>;
-    fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode);
+    /// Lets the device have it again. On an error the host's writes are flushed again by the next use of the buffer.
+    fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<(), MkError>;
     /// The timeline value that ends a batch of transfers, submitting it if it is pending. None while a call that
     /// runs the caller's code is about to submit it.
     fn batch_value(&self, batch: u64) -> Result<Option<u64>, MkError>;

@@ -100,15 +100,23 @@ pub enum MkError {
         /// Bytes this frame holds already.
         held_by_this_frame: u64,
     },
-    /// No memory for a buffer.
-    #[error("out of {memory} memory: {size} bytes for `{resource}`")]
+    /// No device memory, for a buffer or for a call.
+    #[error("out of {memory} memory{} for `{resource}`", Size(*size))]
     OutOfMemory {
-        /// What the memory was for.
+        /// What the memory was for: a buffer, or a call of the driver.
         resource: Box<str>,
-        /// Bytes asked for.
+        /// Bytes asked for; 0 if a call does not say how many.
         size: u64,
         /// Kind of memory.
         memory: crate::MkMemoryType,
+        /// The backend's own error.
+        source: Option<MkSource>,
+    },
+    /// The process has no memory left for what the driver or the backend keeps about something.
+    #[error("the host is out of memory for `{what}`")]
+    OutOfHostMemory {
+        /// What the memory was for: a buffer, or a call of the driver.
+        what: Box<str>,
         /// The backend's own error.
         source: Option<MkSource>,
     },
@@ -176,6 +184,18 @@ pub enum MkError {
     /// An error of the caller's own, from a closure.
     #[error("{0}")]
     Other(#[source] MkSource),
+}
+
+/// Prints a number of bytes, unless it is 0.
+struct Size(u64);
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            size => write!(f, ": {size} bytes"),
+        }
+    }
 }
 
 impl MkError {

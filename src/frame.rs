@@ -43,7 +43,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
     /// before this one.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`].
+    /// [`MkError::DeviceLost`], or what the backend says when it is asked how far the device is.
     pub fn begin_frame<'f>(&self) -> Result<MkFrame<'f, B>, MkError> {
         let inner = &self.inner;
         inner.check_lost()?;
@@ -61,6 +61,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
                         core.frames.pop_front();
                     }
                     inner.collect(&mut core);
+                    inner.check_lost()?;
                     core.next_frame += 1;
                     break core.next_frame - 1;
                 }
@@ -131,8 +132,8 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     ///
     /// # Errors
     /// [`MkError::Frame`] if the frame does not make sense or a closure failed: the first problem, with the others and a
-    /// dump of the frame as far as it got. [`MkError::InUse`] if a buffer is mapped, [`MkError::OutOfMemory`], [`MkError::DeviceLost`],
-    /// [`MkError::GpuDropped`]. Nothing was submitted then, no state has moved, and everything is given back.
+    /// dump of the frame as far as it got. [`MkError::InUse`] if a buffer is mapped, [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::DeviceLost`], [`MkError::GpuDropped`], or what the backend says. Nothing was submitted then, no state has moved, and everything is given back.
     pub fn submit(self) -> Result<MkFence, MkError> {
         self.run(None)
     }
@@ -158,7 +159,7 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     }
 
     pub(crate) fn inner(&self) -> Result<Arc<Inner<B>>, MkError> {
-        let inner = self.work.inner.upgrade().ok_or(MkError::GpuDropped)?;
+        let Some(inner) = self.work.inner.upgrade() else { return Err(MkError::GpuDropped) };
         inner.check_lost()?;
         Ok(inner)
     }
@@ -173,6 +174,25 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
             unrecorded: None,
         }
         .slice(slice)
+    }
+
+    /// Keeps the buffer of a slice of this `MkGpu` for as long as the frame needs it.
+    #[inline]
+    pub(crate) fn keep(&mut self, slice: &MkSlice<'_>) {
+        keep(&mut self.work.ws.keep, self.work.ws.number, slice);
+    }
+}
+
+/// Keeps the buffer of a slice for frame number `frame`.
+#[inline]
+fn keep(kept: &mut Vec<Arc<BufferInner>>, frame: u64, slice: &MkSlice<'_>) {
+    // Not one atomic exchange: that costs more than all else here. Frames on two threads that name one buffer in turns
+    // may then take more than one share each, which does no harm.
+    if let Target::Buffer(buffer) = slice.target
+        && buffer.kept_by.load(Ordering::Relaxed) != frame
+    {
+        buffer.kept_by.store(frame, Ordering::Relaxed);
+        kept.push(Arc::clone(buffer));
     }
 }
 
@@ -199,10 +219,8 @@ impl Declare<'_> {
     fn slice(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
         if slice.gpu() != self.gpu {
             self.problems.push(MkError::ForeignHandle { resource: slice.describe().into() }.into());
-        } else if let Target::Buffer(buffer) = slice.target
-            && buffer.kept_by.swap(self.frame, Ordering::Relaxed) != self.frame
-        {
-            self.keep.push(buffer.clone());
+        } else {
+            keep(self.keep, self.frame, slice);
         }
         slice.declared()
     }

@@ -11,6 +11,7 @@ use crate::{MkBufferDesc, MkCapabilities, MkError, MkFence, MkMemoryType};
 use bytemuck::NoUninit;
 use memkit_graph::{BufferUsage, GraphState, ResourceId};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -118,6 +119,8 @@ pub(crate) struct BufferSlot<B: MkGpuBackend> {
     pub(crate) last_use: u64,
     /// A map guard keeps the device from it.
     pub(crate) mapped: bool,
+    /// Bytes the host wrote whose flush failed, half-open: flushed again before anything else uses the buffer.
+    pub(crate) unflushed: Option<Range<u64>>,
     /// Planned frames that are not submitted yet and use it: it may be neither destroyed nor mapped.
     pub(crate) pins: u32,
 }
@@ -213,7 +216,8 @@ impl<B: MkGpuBackend> MkGpu<B> {
     /// Makes a buffer of any memory type.
     ///
     /// # Errors
-    /// [`MkError::ZeroSize`], [`MkError::BufferTooLarge`], [`MkError::OutOfMemory`], [`MkError::DeviceLost`].
+    /// [`MkError::ZeroSize`], [`MkError::BufferTooLarge`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::DeviceLost`], or what the backend says.
     #[track_caller]
     pub fn create_buffer(&self, desc: &MkBufferDesc<'_>) -> Result<MkBuffer, MkError> {
         self.inner.make(self.gpu_ref(), desc, "buffer", Location::caller())
@@ -268,7 +272,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
     pub fn wait_idle(&self) -> Result<(), MkError> {
         self.flush()?.wait()?;
         self.inner.collect(&mut lock(&self.inner.core));
-        Ok(())
+        self.inner.check_lost()
     }
 
     pub(crate) fn gpu_ref(&self) -> GpuRef {

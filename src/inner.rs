@@ -30,7 +30,8 @@ impl<B: MkGpuBackend> Core<B> {
         if self.buffers.len() <= slot {
             self.buffers.resize_with(slot + 1, || None);
         }
-        self.buffers[slot] = Some(BufferSlot { id, buffer, last_use: 0, mapped: false, pins: 0 });
+        self.buffers[slot] =
+            Some(BufferSlot { id, buffer, last_use: 0, mapped: false, unflushed: None, pins: 0 });
         id
     }
 }
@@ -122,6 +123,7 @@ impl<B: MkGpuBackend> Inner<B> {
         }
     }
 
+    #[inline]
     pub(crate) fn check_lost(&self) -> Result<(), MkError> {
         if self.link.is_closed() {
             return Err(MkError::GpuDropped);
@@ -205,6 +207,17 @@ impl<B: MkGpuBackend> Inner<B> {
         Ok(())
     }
 
+    /// Makes what the host wrote to a buffer visible, if that failed before or was not tried yet.
+    pub(crate) fn flush_again(&self, core: &mut Core<B>, id: ResourceId) -> Result<(), MkError> {
+        let Some(slot) = core.buffer_mut(id) else { return Ok(()) };
+        if let Some(range) = &slot.unflushed {
+            // SAFETY: the buffer lives, since its slot does, and was mapped by the host before.
+            self.note(unsafe { self.backend.flush(&slot.buffer, range.clone()) })?;
+            slot.unflushed = None;
+        }
+        Ok(())
+    }
+
     fn in_use(&self, core: &mut Core<B>, id: ResourceId) -> Result<bool, MkError> {
         let (pins, last_use) = core.buffer(id).map_or((0, 0), |s| (s.pins, s.last_use));
         Ok(pins > 0 || core.is_pending(id) || !self.is_done(core, last_use)?)
@@ -222,6 +235,7 @@ impl<B: MkGpuBackend> Device for Inner<B> {
     }
 
     fn is_idle(&self, id: ResourceId) -> Result<bool, MkError> {
+        self.check_lost()?;
         let mut core = lock(&self.core);
         Ok(!self.in_use(&mut core, id)?)
     }
@@ -238,7 +252,9 @@ impl<B: MkGpuBackend> Device for Inner<B> {
             return Err(MkError::InUse { resource: name() });
         }
         if mode.reads() {
-            // SAFETY: the buffer lives (its handle does) and is mapped; host writes were flushed when their guard went.
+            self.flush_again(&mut core, buffer.id)?;
+            // SAFETY: the buffer lives (its handle does) and is mapped; host writes were flushed when their guard went, or
+            // just now.
             self.note(unsafe { self.backend.invalidate(&raw, range.clone()) })?;
         }
         if let Some(slot) = core.buffer_mut(buffer.id) {
@@ -248,16 +264,16 @@ impl<B: MkGpuBackend> Device for Inner<B> {
         Ok(unsafe { MappedAt::new(at).add(range.start as usize) }.get())
     }
 
-    fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) {
+    fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<(), MkError> {
         let mut core = lock(&self.core);
-        let Some(slot) = core.buffer_mut(buffer.id) else { return };
+        let Some(slot) = core.buffer_mut(buffer.id) else { return Ok(()) };
         slot.mapped = false;
-        let raw = slot.buffer;
-        if mode.writes() {
-            // SAFETY: the buffer lives (its handle does) and is mapped. A failure means that the device is lost or
-            // the host out of memory; the next submission says so.
-            let _ = self.note(unsafe { self.backend.flush(&raw, range) });
+        if !mode.writes() {
+            return Ok(());
         }
+        let owed = slot.unflushed.take().unwrap_or(range.clone());
+        slot.unflushed = Some(owed.start.min(range.start)..owed.end.max(range.end));
+        self.flush_again(&mut core, buffer.id)
     }
 
     fn batch_value(&self, batch: u64) -> Result<Option<u64>, MkError> {

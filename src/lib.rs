@@ -71,7 +71,7 @@
 //! | transfers without a frame | [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |
 //! | what went wrong | [`MkError`], [`MkFrameError`], [`FrameDump`] |
-//! | tests without a GPU | [`testing`], [`DummyBackend`], [`MkHazard`] |
+//! | tests without a GPU | [`testing`], [`DummyBackend`], [`MkHazard`], [`DummyFault`] |
 //! | planning alone, without a device | [`graph`] |
 //! | a device of your own | [`backend`], [`MkGpuBackend`] |
 //!
@@ -110,8 +110,9 @@ pub use backend::{MkBackendBufferDesc, MkGpuBackend, MkPass, MkRecordInput, MkRe
 pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkSlice, MkStagingBuffer, MkTransient};
 pub use bytemuck;
 pub use dummy::{
-    DummyBackend, DummyBackendConfig, DummyBuffer, DummyContext, DummyRecording, MkHazard, MkHazardKind,
-    MkHazardParty, MkHazardWork, MkKernelMemory, MkKernelRead, MkKernelWrite,
+    DummyBackend, DummyBackendConfig, DummyBuffer, DummyCalls, DummyContext, DummyFailedCall, DummyFault,
+    DummyFaultError, DummyFaultWhen, DummyRecording, MkHazard, MkHazardKind, MkHazardParty, MkHazardWork,
+    MkKernelMemory, MkKernelRead, MkKernelWrite,
 };
 pub use error::{MkError, MkFrameError, MkFrameProblem, MkSource};
 pub use frame::{MkFrame, MkPassBuilder};

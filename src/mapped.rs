@@ -25,13 +25,15 @@ impl MapMode {
     }
 }
 
-/// The bytes of a mapped buffer. Dropping it makes what was written visible to the device.
+/// The bytes of a mapped buffer. Dropping it makes what was written visible to the device; if that fails, the next
+/// submission that uses the buffer tries again, and returns the error if it fails too.
 pub struct MkMapped<'a> {
     buffer: &'a BufferInner,
     device: Arc<dyn Device>,
     at: NonNull<u8>,
     range: Range<u64>,
     mode: MapMode,
+    ended: bool,
     _inside: Inside,
 }
 
@@ -39,7 +41,19 @@ impl<'a> MkMapped<'a> {
     pub(crate) fn new(buffer: &'a BufferInner, range: Range<u64>, mode: MapMode) -> Result<Self, MkError> {
         let device = buffer.gpu.get()?;
         let at = device.map(buffer, range.clone(), mode)?;
-        Ok(MkMapped { buffer, device, at, range, mode, _inside: Inside::enter() })
+        Ok(MkMapped { buffer, device, at, range, mode, ended: false, _inside: Inside::enter() })
+    }
+
+    /// Like dropping it, and says whether it worked.
+    pub(crate) fn finish(mut self) -> Result<(), MkError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), MkError> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        self.device.unmap(self.buffer, self.range.clone(), self.mode)
     }
 
     fn len(&self) -> usize {
@@ -66,7 +80,8 @@ impl DerefMut for MkMapped<'_> {
 
 impl Drop for MkMapped<'_> {
     fn drop(&mut self) {
-        self.device.unmap(self.buffer, self.range.clone(), self.mode);
+        // What fails is kept, and tried again by the next use of the buffer, which says so.
+        let _ = self.end();
     }
 }
 

@@ -40,8 +40,9 @@ impl<B: MkGpuBackend> MkGpu<B> {
     /// Makes an empty pool of buffers like `desc`.
     ///
     /// # Errors
-    /// [`MkError::ZeroSize`], [`MkError::BufferTooLarge`].
+    /// [`MkError::ZeroSize`], [`MkError::BufferTooLarge`], [`MkError::DeviceLost`].
     pub fn create_pool(&self, desc: &MkBufferDesc<'_>) -> Result<MkGpuPool, MkError> {
+        self.inner.check_lost()?;
         self.inner.check_size(desc.name, desc.size)?;
         Ok(MkGpuPool {
             inner: Arc::new(PoolInner {
@@ -60,7 +61,8 @@ impl MkGpuPool {
     /// A buffer that the device is done with: one that came back, or a new one. Its bytes are undefined.
     ///
     /// # Errors
-    /// [`MkError::OutOfMemory`], [`MkError::DeviceLost`], [`MkError::GpuDropped`].
+    /// [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`], [`MkError::DeviceLost`], [`MkError::GpuDropped`], or what the
+    /// backend says.
     #[track_caller]
     pub fn get(&self) -> Result<MkPooledBuffer, MkError> {
         let inner = &self.inner;

@@ -40,7 +40,8 @@ impl<T: AnyBitPattern> MkReadback<T> {
     /// Whether the bytes are there. Never blocks.
     ///
     /// # Errors
-    /// [`MkError::Cancelled`] if the frame was dropped or failed, [`MkError::DeviceLost`], [`MkError::GpuDropped`].
+    /// [`MkError::Cancelled`] if the frame was dropped or failed, [`MkError::DeviceLost`], [`MkError::GpuDropped`], or what
+    /// the backend says; asking again may work then.
     pub fn is_complete(&self) -> Result<bool, MkError> {
         let device = self.gpu.get()?;
         match device.readback_value(self.key) {

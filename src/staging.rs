@@ -165,13 +165,14 @@ impl HeldChunk {
 
     /// Whether `size` bytes fit in one piece behind `alignment`.
     pub(crate) fn fits(&self, size: u64, alignment: u64) -> bool {
-        let start = self.head.next_multiple_of(alignment);
+        let start = aligned(self.head, alignment);
         start.checked_add(size).is_some_and(|end| end <= self.size)
     }
 
     /// Takes up to `size` bytes, to be written: the offset in the chunk, and the bytes. Empty if there is no room.
+    #[inline]
     pub(crate) fn take(&mut self, size: usize, alignment: u64) -> (u64, &mut [u8]) {
-        let start = self.head.next_multiple_of(alignment).min(self.size);
+        let start = aligned(self.head, alignment).min(self.size);
         let n = (self.size - start).min(size as u64);
         self.head = start + n;
         // SAFETY: `start + n` is within the chunk, which lives as long as its `MkGpu`; callers hold a strong reference to
@@ -180,4 +181,12 @@ impl HeldChunk {
         let bytes = unsafe { self.at.add(start as usize).bytes_mut(n as usize) };
         (start, bytes)
     }
+}
+
+/// The first multiple of `alignment`, a power of two, from `offset` on. `next_multiple_of` would divide.
+fn aligned(offset: u64, alignment: u64) -> u64 {
+    debug_assert!(alignment.is_power_of_two());
+    let mask = alignment - 1;
+    // Offsets lie within a chunk, or one past it.
+    (offset + mask) & !mask
 }

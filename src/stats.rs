@@ -35,13 +35,17 @@ pub struct MkFrameStats {
 
 impl MkFrameStats {
     pub(crate) fn count(graph: &FrameGraph, schedule: &Schedule, staged_bytes: u64) -> Self {
-        let nodes = || (0..graph.len()).filter_map(|i| graph.node(i));
-        let commands = || schedule.queues.iter().flat_map(|q| &q.commands);
+        let (mut passes, mut uploads) = (0, 0);
+        for node in (0..graph.len()).filter_map(|i| graph.node(i)) {
+            passes += usize::from(node.kind == NodeKind::Pass);
+            uploads += usize::from(matches!(node.kind, NodeKind::Upload { .. }));
+        }
+        let commands = schedule.queues.iter().flat_map(|q| &q.commands);
         MkFrameStats {
-            passes: nodes().filter(|n| n.kind == NodeKind::Pass).count(),
+            passes,
             culled: schedule.culled.len(),
-            uploads: nodes().filter(|n| matches!(n.kind, NodeKind::Upload { .. })).count(),
-            copy_commands: commands().filter(|c| matches!(c, Command::Copy { .. })).count(),
+            uploads,
+            copy_commands: commands.filter(|c| matches!(c, Command::Copy { .. })).count(),
             regions: schedule.regions.len(),
             barrier_calls: schedule.barriers.len(),
             staged_bytes,

@@ -297,6 +297,10 @@ impl<B: MkGpuBackend> Inner<B> {
             slot.pins += 1;
             ws.pinned.push(slot.id);
             ws.buffers.push(slot.buffer);
+            if slot.unflushed.is_some() {
+                let id = slot.id;
+                self.flush_again(core, id)?;
+            }
         }
         ws.host_buffers.clear();
         ws.host_buffers.extend(core.staging.buffers());

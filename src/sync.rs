@@ -21,7 +21,7 @@ impl MkFence {
     /// Whether everything submitted before this point is done. Never blocks.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`], [`MkError::GpuDropped`].
+    /// [`MkError::DeviceLost`], [`MkError::GpuDropped`], or what the backend says; asking again may work then.
     pub fn is_complete(&self) -> Result<bool, MkError> {
         self.gpu.get()?.is_reached(self.value)
     }

@@ -41,13 +41,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const DUMPS: usize = 32;
 /// Reports and differences a message shows.
 const SHOWN: usize = 3;
+/// Seeds of adversaries that a test runs on.
+const ADVERSARIES: u64 = 8;
 
 /// An [`MkGpu`] on a simulated device that remembers its frames, for messages. Everything an `MkGpu` does works on it.
 #[derive(Debug)]
 pub struct MkTestGpu {
     gpu: MkGpu<DummyBackend>,
     /// What the device is, for messages.
-    label: &'static str,
+    label: String,
     /// By submission, oldest first.
     dumps: Mutex<VecDeque<(u64, FrameDump)>>,
 }
@@ -70,16 +72,17 @@ impl MkTestGpu {
     /// [`check`](DummyBackendConfig::check) must be on for hazards to be found.
     #[must_use]
     pub fn with_config(device: DummyBackendConfig, config: MkGpuConfig) -> Self {
-        Self::labelled("device", device, config)
+        Self::labelled("device".to_owned(), device, config)
     }
 
-    fn labelled(label: &'static str, device: DummyBackendConfig, config: MkGpuConfig) -> Self {
+    fn labelled(label: String, device: DummyBackendConfig, config: MkGpuConfig) -> Self {
         let gpu = MkGpu::with_config(DummyBackend::with_config(device), config);
         MkTestGpu { gpu, label, dumps: Mutex::default() }
     }
 
-    /// Runs `test` on each device that a frame should be right on: one that runs work at once, and one that keeps it in
-    /// flight for a while, so that frames overlap on the host.
+    /// Runs `test` on each device that a frame should be right on: one that runs work at once, one that keeps it in
+    /// flight for a while, so that frames overlap on the host, and eight that run it in other orders that the barriers
+    /// allow ([`adversary`](DummyBackendConfig::adversary), seeds 0 to 7; messages name the seed).
     ///
     /// # Panics
     /// If `test` returns an error, or a device found a hazard in anything submitted.
@@ -88,7 +91,7 @@ impl MkTestGpu {
         for (label, device) in devices() {
             let gpu = Self::labelled(label, device, MkGpuConfig::default());
             if let Err(error) = test(&gpu) {
-                panic!("on the {label}: {error}\n{}", error.dump().unwrap_or_default());
+                panic!("on the {}: {error}\n{}", gpu.label, error.dump().unwrap_or_default());
             }
             gpu.assert_no_hazards();
         }
@@ -204,7 +207,13 @@ fn writes(dump: &FrameDump, name: &str) -> bool {
 }
 
 /// The devices of [`MkTestGpu::run`].
-fn devices() -> [(&'static str, DummyBackendConfig); 2] {
+fn devices() -> impl Iterator<Item = (String, DummyBackendConfig)> {
     let slow = DummyBackendConfig { transfer_delay_us: 200, ..Default::default() };
-    [("device that runs at once", DummyBackendConfig::default()), ("device that runs late", slow)]
+    let in_order =
+        [("device that runs at once", DummyBackendConfig::default()), ("device that runs late", slow)];
+    let adversaries = (0..ADVERSARIES).map(|seed| {
+        let device = DummyBackendConfig { adversary: Some(seed), ..Default::default() };
+        (format!("device that reorders work (adversary: Some({seed}))"), device)
+    });
+    in_order.map(|(label, device)| (label.to_owned(), device)).into_iter().chain(adversaries)
 }

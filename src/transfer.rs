@@ -30,7 +30,8 @@ impl MkGpuTransfer {
     /// and again comes to an end.
     ///
     /// # Errors
-    /// [`MkError::Cancelled`] if its submission failed, [`MkError::DeviceLost`], [`MkError::GpuDropped`].
+    /// [`MkError::Cancelled`] if its submission failed, [`MkError::DeviceLost`], [`MkError::GpuDropped`], or what the
+    /// backend says: of the submission, or of the question, which can be asked again.
     pub fn is_complete(&self) -> Result<bool, MkError> {
         let device = self.gpu.get()?;
         device.batch_value(self.batch)?.map_or(Ok(false), |value| device.is_reached(value))
@@ -358,8 +359,8 @@ impl<B: MkGpuBackend> MkGpu<B> {
     /// Submits all pending transfers, and returns a fence behind them and everything submitted before.
     ///
     /// # Errors
-    /// [`MkError::DeviceLost`], [`MkError::Frame`] if a pending transfer reads bytes nobody wrote (the pending ones are cancelled then),
-    /// or what the backend says.
+    /// [`MkError::DeviceLost`], [`MkError::Frame`] if a pending transfer reads bytes nobody wrote, or what the backend
+    /// says. The pending transfers are cancelled then; a frame whose `submit` fails leaves them pending instead.
     pub fn flush(&self) -> Result<MkFence, MkError> {
         self.inner.flush_pending()?;
         Ok(self.fence())

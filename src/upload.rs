@@ -21,33 +21,32 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     /// after.
     ///
     /// # Errors
-    /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
-    /// [`MkError::DeviceLost`]. The frame goes on without the upload.
+    /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::ForeignHandle`], [`MkError::GpuDropped`], [`MkError::DeviceLost`], or what the backend says. The frame goes
+    /// on without the upload.
     pub fn upload<'a, T: NoUninit>(
         &mut self,
         to: impl Into<MkSlice<'a>>,
         offset: usize,
         data: &[T],
     ) -> Result<(), MkError> {
+        // Held while staging memory is written: that memory lives as long as this.
         let inner = self.inner()?;
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let to = self.part(&to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
         let declared = self.work.ws.graph.len();
-        let mut done = 0;
-        while done < bytes.len() {
-            let left = &bytes[done..];
-            let n = self.stage_some(left, alignment, ResourceSlice { start: to.start + done as u64, ..to });
-            done += n;
-            if n == 0
-                && let Err(error) = self.more_staging(&inner, 0, left.len() as u64)
-            {
-                // Parts that were declared already stay out of the frame.
-                self.work.ws.graph.truncate(declared);
-                return Err(error);
-            }
+        let done = self.stage_some(bytes, alignment, to);
+        if done == bytes.len() {
+            return Ok(());
         }
-        Ok(())
+        let rest = ResourceSlice { start: to.start + done as u64, ..to };
+        let result = self.stage_rest(&inner, &bytes[done..], alignment, rest);
+        if result.is_err() {
+            // Parts that were declared already stay out of the frame.
+            self.work.ws.graph.truncate(declared);
+        }
+        result
     }
 
     /// Uploads to the bytes `range` of a buffer, written in place by `f`: the memory may hold anything before.
@@ -81,8 +80,9 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     /// after `submit`, on any thread.
     ///
     /// # Errors
-    /// [`MkError::OutOfBounds`], [`MkError::ZeroSize`], [`MkError::OutOfMemory`], [`MkError::ForeignHandle`], [`MkError::GpuDropped`],
-    /// [`MkError::DeviceLost`].
+    /// [`MkError::OutOfBounds`], [`MkError::ZeroSize`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
+    /// [`MkError::ForeignHandle`], [`MkError::GpuDropped`], [`MkError::DeviceLost`], or what the backend says. The frame goes
+    /// on without the readback.
     pub fn readback<'a, T: AnyBitPattern>(
         &mut self,
         from: impl Into<MkSlice<'a>>,
@@ -107,34 +107,46 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them.
+    #[inline]
     fn part(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
-        if slice.gpu() != self.gpu.id {
-            return Err(MkError::ForeignHandle { resource: slice.describe().into() });
-        }
         let whole = slice.declared();
         let start = whole.start.saturating_add(offset);
         let end = start.saturating_add(len);
         // A size that is not known is that of a stale handle; submit says so.
         let size = self.size_of(slice).unwrap_or(ResourceSlice::WHOLE);
-        let out_of_bounds =
-            |start, end, size| MkError::OutOfBounds { resource: slice.describe().into(), start, end, size };
         let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
-        if limit > size || whole.start > limit {
-            return Err(out_of_bounds(whole.start, whole.end, size));
+        let fits = whole.start <= limit && limit <= size && end <= limit && len > 0;
+        if !fits || slice.gpu() != self.gpu.id {
+            return Err(self.no_part(slice, size, start..end));
         }
-        if end > limit {
-            return Err(out_of_bounds(start, end, limit));
-        }
-        if len == 0 {
-            return Err(MkError::ZeroSize { resource: format!("range of {}", slice.describe()).into() });
-        }
-        self.declare(slice);
+        self.keep(slice);
         Ok(ResourceSlice { resource: whole.resource, start, end })
     }
 
+    /// Why a slice of a resource of `size` bytes has no such part.
+    #[cold]
+    fn no_part(&self, slice: &MkSlice<'_>, size: u64, part: Range<u64>) -> MkError {
+        let whole = slice.declared();
+        let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
+        let out_of_bounds =
+            |start, end, size| MkError::OutOfBounds { resource: slice.describe().into(), start, end, size };
+        if slice.gpu() != self.gpu.id {
+            MkError::ForeignHandle { resource: slice.describe().into() }
+        } else if limit > size || whole.start > limit {
+            out_of_bounds(whole.start, whole.end, size)
+        } else if part.end > limit {
+            out_of_bounds(part.start, part.end, limit)
+        } else {
+            MkError::ZeroSize { resource: format!("range of {}", slice.describe()).into() }
+        }
+    }
+
+    #[inline]
     fn size_of(&self, slice: &MkSlice<'_>) -> Option<u64> {
         match slice.target {
             Target::Buffer(buffer) => Some(buffer.size),
+            // Whose it is, is judged later.
+            Target::Id(id) if id.gpu != self.gpu.id => None,
             Target::Id(id) => {
                 let inner = self.work.inner.upgrade()?;
                 lock(&inner.core).state.buffer(id.id).map(|d| d.size)
@@ -144,6 +156,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
+    #[inline]
     fn stage_some(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
         let ws = &mut self.work.ws;
         let Some(chunk) = ws.chunks.last_mut() else { return 0 };
@@ -155,6 +168,24 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
             ws.graph.upload(HostSlice { buffer, offset }, ResourceSlice { end: to.start + n as u64, ..to });
         }
         n
+    }
+
+    /// Writes bytes that the current chunk had no room for, and declares their upload.
+    #[cold]
+    fn stage_rest(
+        &mut self,
+        inner: &Inner<B>,
+        bytes: &[u8],
+        alignment: u64,
+        to: ResourceSlice,
+    ) -> Result<(), MkError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let left = &bytes[done..];
+            self.more_staging(inner, 0, left.len() as u64)?;
+            done += self.stage_some(left, alignment, ResourceSlice { start: to.start + done as u64, ..to });
+        }
+        Ok(())
     }
 
     /// Gets another chunk: `contiguous` bytes in one piece, or whatever there is.

@@ -63,6 +63,13 @@ fn every_frame_is_verified() {
 }
 
 #[test]
+fn every_frame_is_verified_in_any_order_the_barriers_allow() {
+    for (seed, in_flight) in [("1", "1"), ("2", "2"), ("3", "3"), ("4", "4")] {
+        succeeds(&["--frames", "12", "--in-flight", in_flight, "--adversary", seed], "verified 12/12");
+    }
+}
+
+#[test]
 fn one_wrong_byte_in_the_mesh_is_noticed() {
     fails(&["--frames", "30", "--corrupt-mesh"], "checksum, word 0 is");
 }

@@ -6,10 +6,12 @@
 
 mod random;
 
+use memkit_gpu::DummyBackendConfig;
 use memkit_gpu::graph::{Access, AccessFlags, BarrierEntry, Mode, Schedule, Stages};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
+use random::reference;
 use random::rig::{self, Sequence};
 use std::collections::BTreeMap;
 
@@ -175,6 +177,64 @@ fn every_part_of_repeated_chains_is_needed() {
     let mut tally = Tally::default();
     check(&sequence, &mut tally);
     assert!(tally.survivors.is_empty(), "{}", tally.survivors[0]);
+}
+
+/// Barrier calls that are dropped, and how many of those give wrong bytes under an adversary.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wrong {
+    wrong: u64,
+    total: u64,
+}
+
+/// Drops barrier calls, one at a time, from frames whose last one reads everything back. What the reports say does not
+/// count: only bytes do. Calls of which the host alone is in the second scope are not dropped without `check`: the
+/// host comes after the device in any order.
+fn dropped(calls: u64, check: bool) -> Wrong {
+    const SEEDS: u64 = 16;
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let limits = Limits { frames: 3, passes: 12, coarsen: false };
+    let mut n = Wrong::default();
+    while n.total < calls {
+        let raw = raw(limits).new_tree(&mut runner).unwrap().current();
+        let case = rig::with_results(decode(&raw, limits));
+        let (sequence, _) = rig::plan(&case, rig::How { bare: true });
+        let expected = reference::run(&sequence.case);
+        let goes_wrong = |instead: Option<(usize, &Schedule)>, seed| {
+            let config = DummyBackendConfig { check, adversary: Some(seed), ..Default::default() };
+            let ran = sequence.run_on(config, instead, true);
+            ran.bytes.iter().zip(&expected).any(|(b, e)| b.as_ref().is_some_and(|b| b != e))
+        };
+        for seed in 0..SEEDS {
+            assert!(!goes_wrong(None, seed), "nothing is dropped");
+        }
+        for (k, planned) in sequence.frames.iter().enumerate() {
+            let whole = mutants(&planned.schedule).into_iter().filter(|(part, ..)| *part == Part::Call);
+            for ((.., mutant), call) in whole.zip(&planned.schedule.barriers) {
+                let entries = planned.schedule.entries_of(call);
+                if !check && entries.iter().all(|e| e.dst_stages == Stages::HOST) {
+                    continue;
+                }
+                n.total += 1;
+                n.wrong += u64::from((0..SEEDS).any(|seed| goes_wrong(Some((k, &mutant)), seed)));
+            }
+        }
+    }
+    let how = if check { "order and visibility" } else { "order alone" };
+    println!(
+        "adversary, {how}: {}/{} dropped barrier calls give wrong bytes in {SEEDS} seeds",
+        n.wrong, n.total
+    );
+    n
+}
+
+/// Not all: what a pass with side effects reads too early, no byte shows. And seeds may miss.
+#[test]
+fn dropped_barrier_calls_give_wrong_bytes_under_an_adversary() {
+    let n = dropped(150, true);
+    assert!(n.wrong * 100 >= n.total * 95, "{n:?}");
+    let n = dropped(150, false);
+    assert!(n.wrong * 100 >= n.total * 80, "{n:?}");
 }
 
 #[test]

@@ -10,15 +10,23 @@ mod kernels;
 #[path = "../examples/frame_loop/reference.rs"]
 mod reference;
 
-const SHADERS: [&str; 3] = ["cull", "transform", "particles"];
+/// Example, and the name of one of its shaders.
+const SHADERS: [(&str, &str); 6] = [
+    ("frame_loop", "cull"),
+    ("frame_loop", "transform"),
+    ("frame_loop", "particles"),
+    ("peer", "first"),
+    ("peer", "next"),
+    ("peer", "sum"),
+];
 
-fn shader(name: &str, extension: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/frame_loop/shaders");
-    folder.join(name).with_extension(extension)
+fn shader((example, name): (&str, &str), extension: &str) -> PathBuf {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    examples.join(example).join("shaders").join(name).with_extension(extension)
 }
 
 /// SPIR-V 1.3 of a compute shader whose entry point is `main`, as bytes; with names, without bounds checks.
-fn compile(name: &str) -> Vec<u8> {
+fn compile(name: (&str, &str)) -> Vec<u8> {
     use naga::back::spv;
     let source = std::fs::read_to_string(shader(name, "wgsl")).unwrap();
     let module =
@@ -51,7 +59,7 @@ fn the_spirv_in_the_tree_belongs_to_the_present_source() {
         let found = std::fs::read(&path).unwrap_or_default();
         assert!(
             found == wanted,
-            "{} is not what {name}.wgsl compiles to; run `UPDATE_SHADERS=1 cargo test --test shaders` to regenerate it",
+            "{} is not what the source beside it compiles to; run `UPDATE_SHADERS=1 cargo test --test shaders` to regenerate it",
             path.display()
         );
     }

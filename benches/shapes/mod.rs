@@ -1,5 +1,10 @@
 //! The shapes planning is measured with: what a frame of many passes looks like to the planner.
 
+// Each bench uses its part of this.
+#![allow(dead_code)]
+
+pub(crate) mod uploads;
+
 use memkit_gpu::graph::{
     Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanOptions, Planner, ResourceId, Schedule,
 };

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// simulated device hazards are always looked for.
     #[arg(long)]
     pub(crate) validate: bool,
+    /// The simulated device runs work in any order that the barriers allow, chosen by this seed.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) adversary: Option<u64>,
     /// Write the first two frames' dumps to this folder, as text, DOT, Mermaid and JSON.
     #[arg(long, value_name = "DIR")]
     pub(crate) dump: Option<PathBuf>,

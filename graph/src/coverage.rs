@@ -77,6 +77,7 @@ impl Coverage {
         *self = grown;
     }
 
+    #[inline]
     pub(crate) fn visible(&self, write: u8, to: u8) -> u64 {
         self.vis[usize::from(write) * self.atoms + usize::from(to)]
     }
@@ -85,6 +86,7 @@ impl Coverage {
         self.avail[usize::from(write) * self.stages + usize::from(at)]
     }
 
+    #[inline]
     pub(crate) fn ordered(&self, first: StageIndex, then: StageIndex) -> u64 {
         self.exec[usize::from(first) * self.stages + usize::from(then)]
     }
@@ -99,52 +101,47 @@ impl Coverage {
         (0..self.stages).filter(|&t| self.ordered(first, t as u8) > level).fold(0, |set, t| set | 1 << t)
     }
 
-    /// Whether the writes of `src` at `level` are visible to every access of `dst`.
-    pub(crate) fn memory_covered(&self, pairs: &PairTable, src: PairId, dst: PairId, level: u64) -> bool {
+    /// The level below which the writes of `src` are visible to every access of `dst`.
+    #[inline]
+    pub(crate) fn memory_level(&self, pairs: &PairTable, src: PairId, dst: PairId) -> u64 {
         let (src, dst) = (pairs.get(src), pairs.get(dst));
-        src.write_list.iter().all(|&w| dst.atom_list.iter().all(|&d| self.visible(w, d) > level))
+        let cells =
+            src.write_list.iter().flat_map(|&w| dst.atom_list.iter().map(move |&d| self.visible(w, d)));
+        cells.min().unwrap_or(u64::MAX)
     }
 
-    /// Whether what `src` read at `level` happens before the writes of `dst`.
-    pub(crate) fn exec_covered(&self, pairs: &PairTable, src: PairId, dst: PairId, level: u64) -> bool {
+    /// The level below which what `src` read happens before the writes of `dst`.
+    #[inline]
+    pub(crate) fn exec_level(&self, pairs: &PairTable, src: PairId, dst: PairId) -> u64 {
         let (src, dst) = (pairs.get(src).read_stages, pairs.get(dst).write_stages);
-        bits(src).all(|s| bits(dst).all(|t| self.ordered(s, t) > level))
+        bits(src).flat_map(|s| bits(dst).map(move |t| self.ordered(s, t))).min().unwrap_or(u64::MAX)
     }
 
     /// Enters one call of one entry, standing before level `boundary`.
     pub(crate) fn apply_one(&mut self, entry: &EntryScopes, boundary: u64) {
-        for s in 0..self.stages {
-            let row = s * self.stages;
-            let reached = reach(&self.exec[row..row + self.stages], entry.src_stages, s, boundary);
-            raise(&mut self.exec[row..row + self.stages], entry.dst_stages, reached);
+        for (s, row) in self.exec.chunks_exact_mut(self.stages.max(1)).enumerate() {
+            let reached =
+                if entry.src_stages >> s & 1 != 0 { boundary } else { reach(row, entry.src_stages) };
+            raise(row, bits(entry.dst_stages), reached);
         }
-        for a in 0..self.atoms {
-            let row = a * self.stages;
-            let reached = if entry.src_writes.contains(a as u8) {
-                boundary
-            } else {
-                bits(entry.src_stages).map(|m| self.avail[row + usize::from(m)]).max().unwrap_or(0)
-            };
-            if reached == 0 {
-                continue;
+        let visible = self.vis.chunks_exact_mut(self.atoms.max(1));
+        for ((a, row), vis) in self.avail.chunks_exact_mut(self.stages.max(1)).enumerate().zip(visible) {
+            let made = entry.src_writes.contains(a as u8);
+            let reached = if made { boundary } else { reach(row, entry.src_stages) };
+            if reached != 0 {
+                raise(vis, entry.dst_atoms.iter(), reached);
+                raise(row, bits(entry.dst_stages), reached);
             }
-            for d in entry.dst_atoms.iter() {
-                let cell = &mut self.vis[a * self.atoms + usize::from(d)];
-                *cell = (*cell).max(reached);
-            }
-            raise(&mut self.avail[row..row + self.stages], entry.dst_stages, reached);
         }
     }
 
     /// Enters that an entry also makes the writes of `atom` before level `boundary` visible, and their being available
     /// known to its stages.
     pub(crate) fn raise_visible(&mut self, atom: u8, entry: &EntryScopes, boundary: u64) {
-        for d in entry.dst_atoms.iter() {
-            let cell = &mut self.vis[usize::from(atom) * self.atoms + usize::from(d)];
-            *cell = (*cell).max(boundary);
-        }
+        let row = usize::from(atom) * self.atoms;
+        raise(&mut self.vis[row..row + self.atoms], entry.dst_atoms.iter(), boundary);
         let row = usize::from(atom) * self.stages;
-        raise(&mut self.avail[row..row + self.stages], entry.dst_stages, boundary);
+        raise(&mut self.avail[row..row + self.stages], bits(entry.dst_stages), boundary);
     }
 
     /// Enters what a later call does for writes of `atom` before level `boundary` that turned out to be available to
@@ -193,17 +190,14 @@ impl Coverage {
     }
 }
 
-/// How far the row of stage `s` reaches through a barrier with these source stages.
-fn reach(row: &[u64], src_stages: u64, s: usize, boundary: u64) -> u64 {
-    if src_stages >> s & 1 != 0 {
-        return boundary;
-    }
-    bits(src_stages).map(|m| row[usize::from(m)]).max().unwrap_or(0)
+/// How far a row reaches by way of these stages.
+fn reach(row: &[u64], stages: u64) -> u64 {
+    bits(stages).map(|m| row[usize::from(m)]).max().unwrap_or(0)
 }
 
-fn raise(row: &mut [u64], stages: u64, value: u64) {
-    for t in bits(stages) {
-        let cell = &mut row[usize::from(t)];
+fn raise(row: &mut [u64], columns: impl Iterator<Item = u8>, value: u64) {
+    for column in columns {
+        let cell = &mut row[usize::from(column)];
         *cell = (*cell).max(value);
     }
 }
@@ -240,12 +234,12 @@ mod tests {
         let mut c = Coverage::default();
         c.fit(&t);
         c.apply_one(&scopes(&t, copy, true, compute), 1);
-        assert!(c.memory_covered(&t, copy, compute, 0));
-        assert!(!c.memory_covered(&t, copy, compute, 1), "a write after the call");
-        assert!(!c.memory_covered(&t, copy, vertex, 0), "another stage sees nothing yet");
+        assert!(c.memory_level(&t, copy, compute) > 0);
+        assert!(!(c.memory_level(&t, copy, compute) > 1), "a write after the call");
+        assert!(c.memory_level(&t, copy, vertex) == 0, "another stage sees nothing yet");
         c.apply_one(&scopes(&t, compute, false, vertex), 2);
-        assert!(c.memory_covered(&t, copy, vertex, 0), "available already, the chain makes it visible");
-        assert!(!c.memory_covered(&t, copy, vertex, 1), "level 1 was never made available");
+        assert!(c.memory_level(&t, copy, vertex) > 0, "available already, the chain makes it visible");
+        assert!(c.memory_level(&t, copy, vertex) <= 1, "level 1 was never made available");
     }
 
     #[test]
@@ -258,7 +252,7 @@ mod tests {
         c.fit(&t);
         let entries = [scopes(&t, copy, true, compute), scopes(&t, compute, false, vertex)];
         c.apply(&entries, 1, &mut Coverage::default());
-        assert!(c.memory_covered(&t, copy, compute, 0));
-        assert!(!c.memory_covered(&t, copy, vertex, 0));
+        assert!(c.memory_level(&t, copy, compute) > 0);
+        assert!(c.memory_level(&t, copy, vertex) == 0);
     }
 }

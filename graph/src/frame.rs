@@ -184,6 +184,7 @@ impl FrameGraph {
     }
 
     /// Begins a pass. It is declared by [`PassBuilder::finish`]; a builder that is dropped declares nothing.
+    #[inline]
     pub fn pass(&mut self, name: &str) -> PassBuilder<'_> {
         self.forget_leaked();
         let (names, uses) = (self.names.len(), self.uses.len());
@@ -199,8 +200,18 @@ impl FrameGraph {
     }
 
     /// Declares a copy of host bytes at `from` to `to`.
+    #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
-        self.transfer(NodeKind::Upload { from }, &[(to.into(), Access::COPY_WRITE, Mode::Overwrite)])
+        // By hand: uploads come by the thousand.
+        let start = index(self.uses.len());
+        self.uses.push(Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite });
+        self.push(Node {
+            name: (0, 0),
+            uses: (start, start.saturating_add(1)),
+            kind: NodeKind::Upload { from },
+            queue: None,
+            side_effects: false,
+        })
     }
 
     /// Declares a copy between two ranges of equal length.
@@ -323,12 +334,14 @@ impl FrameGraph {
         self.names.get(start as usize..end as usize).unwrap_or("")
     }
 
+    #[inline]
     fn intern(&mut self, name: &str) -> (u32, u32) {
         let start = index(self.names.len());
         self.names.push_str(name);
         (start, index(self.names.len()))
     }
 
+    #[inline]
     fn transfer(&mut self, kind: NodeKind, uses: &[(ResourceSlice, Access, Mode)]) -> PassId {
         self.forget_leaked();
         let start = index(self.uses.len());
@@ -342,17 +355,20 @@ impl FrameGraph {
         })
     }
 
+    #[inline]
     fn transfer_pair(&mut self, kind: NodeKind, from: ResourceSlice, to: ResourceSlice) -> PassId {
         let uses = [(from, Access::COPY_READ, Mode::Read), (to, Access::COPY_WRITE, Mode::Overwrite)];
         self.transfer(kind, &uses)
     }
 
     /// Drops the uses of a builder that was leaked: the nodes' uses stand one after the other.
+    #[inline]
     fn forget_leaked(&mut self) {
         let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
         self.uses.truncate(declared);
     }
 
+    #[inline]
     fn push(&mut self, node: Node) -> PassId {
         self.nodes.push(node);
         PassId { index: index(self.nodes.len() - 1), frame: self.serial }
@@ -360,6 +376,7 @@ impl FrameGraph {
 }
 
 /// Positions are kept in 32 bits; a frame that outgrew them would need over 100 GiB.
+#[inline]
 fn index(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -379,44 +396,52 @@ pub struct PassBuilder<'a> {
 
 impl PassBuilder<'_> {
     /// Asks for a kind of queue. The pass's stages must be among those it runs.
+    #[inline]
     pub fn on(mut self, queue: Queue) -> Self {
         self.queue = Some(queue);
         self
     }
 
     /// Keeps the pass even if nothing in the frame needs what it writes.
+    #[inline]
     pub fn side_effects(mut self) -> Self {
         self.side_effects = true;
         self
     }
 
     /// The pass sees the last write declared before it.
+    #[inline]
     pub fn read(self, slice: impl Into<ResourceSlice>, access: Access) -> Self {
         self.access(slice.into(), access, Mode::Read)
     }
 
     /// The pass may write any byte of the range and keeps the rest.
+    #[inline]
     pub fn write(self, slice: impl Into<ResourceSlice>, access: Access) -> Self {
         self.access(slice.into(), access, Mode::Write)
     }
 
     /// The pass writes every byte of the range; earlier content is dead.
+    #[inline]
     pub fn overwrite(self, slice: impl Into<ResourceSlice>, access: Access) -> Self {
         self.access(slice.into(), access, Mode::Overwrite)
     }
 
     /// The pass reads and writes the range in place.
+    #[inline]
     pub fn modify(self, slice: impl Into<ResourceSlice>, access: Access) -> Self {
         self.access(slice.into(), access, Mode::Modify)
     }
 
     /// Declares a use in any mode; [`read`](Self::read) and the others say it shorter.
+    #[inline]
     pub fn access(self, slice: ResourceSlice, access: Access, mode: Mode) -> Self {
         self.frame.uses.push(Use { slice, access, mode });
         self
     }
 
     /// Declares the pass.
+    #[inline]
     pub fn finish(mut self) -> PassId {
         self.finished = true;
         let uses: Range<u32> = index(self.uses)..index(self.frame.uses.len());
@@ -432,6 +457,7 @@ impl PassBuilder<'_> {
 }
 
 impl Drop for PassBuilder<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !self.finished {
             self.frame.names.truncate(self.names);

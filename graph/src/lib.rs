@@ -27,6 +27,6 @@ pub use planner::{PlanOptions, Planner};
 pub use resource::{BufferDesc, HostSlice, Resource, ResourceId, ResourceSlice, TransientId};
 pub use schedule::{
     BarrierCall, BarrierEntry, BufferRef, Cause, Command, CommandList, CopyRegion, CullReason, Culled,
-    HazardKind, HostRead, Party, Placed, Schedule, Trimmed,
+    HazardKind, HostRead, OwnershipTransfer, Party, Placed, Schedule, Trimmed,
 };
 pub use state::GraphState;

@@ -5,6 +5,8 @@
 //! in which they first appear, so that what is tracked about them fits small tables.
 
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
+use crate::frame::Mode;
+use crate::planner::resolve::mode_problem;
 use smallvec::SmallVec;
 
 /// Number of an interned [`Access`].
@@ -19,6 +21,14 @@ pub(crate) type AtomIndex = u8;
 pub(crate) struct AtomSet([u64; 4]);
 
 impl AtomSet {
+    /// The set of one atom.
+    pub(crate) fn of(atom: AtomIndex) -> Self {
+        let mut set = Self::default();
+        set.insert(atom);
+        set
+    }
+
+    #[inline]
     pub(crate) fn insert(&mut self, atom: AtomIndex) {
         self.0[usize::from(atom >> 6)] |= 1 << (atom & 63);
     }
@@ -53,16 +63,29 @@ impl AtomSet {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = AtomIndex> {
-        (0u8..4).flat_map(move |word| bits(self.0[usize::from(word)]).map(move |bit| word << 6 | bit))
+        let (mut word, mut left) = (0u8, self.0[0]);
+        std::iter::from_fn(move || {
+            while left == 0 {
+                word += 1;
+                left = *self.0.get(usize::from(word))?;
+            }
+            let bit = left.trailing_zeros() as u8;
+            left &= left - 1;
+            Some(word << 6 | bit)
+        })
     }
 }
 
 /// The positions of the bits set in a word.
+#[inline]
 pub(crate) fn bits(mut word: u64) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
-        let bit = word.trailing_zeros();
-        word &= word.wrapping_sub(1);
-        u8::try_from(bit).ok().filter(|&b| b < 64)
+        if word == 0 {
+            return None;
+        }
+        let bit = word.trailing_zeros() as u8;
+        word &= word - 1;
+        Some(bit)
     })
 }
 
@@ -88,6 +111,30 @@ pub(crate) struct Pair {
     pub(crate) usages: SmallVec<[BufferUsage; 2]>,
     /// Whether each access can happen in one of the stages.
     pub(crate) possible: bool,
+    /// The modes it can be declared in, a bit each; none if it is impossible.
+    modes: u8,
+}
+
+impl Pair {
+    /// Whether it can be declared in this mode of a buffer with these flags. `false` says only that it has to be looked
+    /// at closely.
+    #[inline]
+    pub(crate) fn plainly_allowed(&self, mode: Mode, usage: BufferUsage) -> bool {
+        self.modes >> mode as u8 & 1 != 0
+            && match self.usages.as_slice() {
+                [] => true,
+                [needed] => usage.intersects(*needed),
+                _ => false,
+            }
+    }
+
+    fn find_modes(&mut self) {
+        if self.possible && !self.atom_list.is_empty() {
+            let modes = [Mode::Read, Mode::Write, Mode::Overwrite, Mode::Modify];
+            let allowed = modes.into_iter().filter(|&m| mode_problem(m, self.access).is_none());
+            self.modes = allowed.fold(0, |set, m| set | 1 << m as u8);
+        }
+    }
 }
 
 /// One stage with one kind of access.
@@ -121,6 +168,7 @@ impl PairTable {
         PairTable { pairs: Vec::new(), cache: [0; 64], stages: Vec::new(), atoms: Vec::new() }
     }
 
+    #[inline]
     pub(crate) fn intern(&mut self, access: Access) -> PairId {
         let mixed =
             (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -129,6 +177,11 @@ impl PairTable {
         if self.pairs.get(usize::from(cached)).is_some_and(|p| p.access == access) {
             return cached;
         }
+        self.intern_slowly(access, slot)
+    }
+
+    #[cold]
+    fn intern_slowly(&mut self, access: Access, slot: usize) -> PairId {
         let canonical = access.canonical();
         let found = self.pairs.iter().position(|p| p.access == canonical);
         let id = found.unwrap_or_else(|| self.add(canonical));
@@ -149,6 +202,11 @@ impl PairTable {
         let pair = self.get(id);
         let (stages, access) = (pair.read_stages & !pair.write_stages, pair.access.access.expanded());
         self.intern(Access::new(self.stage_flags(stages), access & AccessFlags::READS))
+    }
+
+    /// Number of accesses.
+    pub(crate) fn len(&self) -> usize {
+        self.pairs.len()
     }
 
     pub(crate) fn stage_count(&self) -> usize {
@@ -210,6 +268,7 @@ impl PairTable {
                     .difference(AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE))
                     .expanded(),
             ),
+            modes: 0,
         };
         for stage in access.stages.expanded().iter() {
             let number = self.stage(stage);
@@ -228,6 +287,7 @@ impl PairTable {
             }
         }
         pair.reads_elsewhere = pair.write_stages != 0 && pair.read_stages & !pair.write_stages != 0;
+        pair.find_modes();
         self.pairs.push(pair);
         self.pairs.len() - 1
     }

@@ -5,6 +5,7 @@ pub(crate) mod cull;
 pub(crate) mod hazards;
 pub(crate) mod label;
 pub(crate) mod order;
+pub(crate) mod radix;
 pub(crate) mod resolve;
 pub(crate) mod transfers;
 
@@ -125,16 +126,15 @@ impl Planner {
         // Explicit orders and the host may have brought new accesses.
         state.cover.fit(&state.pairs);
         self.cover.fit(&state.pairs);
-        barriers::run(
-            &state.pairs,
+        let frame = barriers::Frame {
+            pairs: &state.pairs,
             positions,
-            &self.hazards,
-            &self.levels,
-            state.next_level,
-            &mut self.cover,
-            &mut self.calls,
-            &mut self.schedule,
-        );
+            hazards: &self.hazards,
+            levels: &self.levels,
+            base: state.next_level,
+            causes: options.causes,
+        };
+        barriers::run(frame, &mut self.cover, &mut self.calls, &mut self.schedule);
         transfers::run(
             graph,
             positions,

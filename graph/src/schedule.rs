@@ -18,6 +18,10 @@ pub struct Schedule {
     pub barriers: Vec<BarrierCall>,
     /// Entries of all barrier calls.
     pub entries: Vec<BarrierEntry>,
+    /// Halves of queue family ownership transfers, by barrier call. The planner makes none: buffers that several
+    /// families use are shared, and it plans for one queue.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub transfers: Vec<OwnershipTransfer>,
     /// Copy regions of all copy commands.
     pub regions: Vec<CopyRegion>,
     /// Kept nodes, in the order in which they run.
@@ -46,6 +50,14 @@ impl Schedule {
         self.entries.get(range(&call.entries)).unwrap_or(&[])
     }
 
+    /// The halves of ownership transfers that are part of the barrier call at this position.
+    #[must_use]
+    pub fn transfers_of(&self, call: u32) -> &[OwnershipTransfer] {
+        let start = self.transfers.partition_point(|t| t.call < call);
+        let end = self.transfers.partition_point(|t| t.call <= call);
+        self.transfers.get(start..end).unwrap_or(&[])
+    }
+
     /// The regions of a copy command.
     #[must_use]
     pub fn regions_of(&self, regions: &Range<u32>) -> &[CopyRegion] {
@@ -59,6 +71,7 @@ impl Schedule {
         }
         self.barriers.clear();
         self.entries.clear();
+        self.transfers.clear();
         self.regions.clear();
         self.order.clear();
         self.culled.clear();
@@ -158,6 +171,26 @@ pub struct BarrierEntry {
     pub dst_stages: Stages,
     /// Second access scope; empty for an execution dependency.
     pub dst_access: AccessFlags,
+}
+
+/// One half of a queue family ownership transfer (Vulkan specification 7.7.4, "Queue Family Ownership Transfer"): a
+/// release if the queue that runs it is of the family `from`, an acquire if it is of the family `to`. A transfer is
+/// whole when both ran, the release first, with the same families and the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+pub struct OwnershipTransfer {
+    /// The barrier call it is part of, a position in [`Schedule::barriers`]. [`Schedule::transfers`] ascends by it.
+    pub call: u32,
+    /// Whose bytes.
+    pub buffer: BufferRef,
+    /// The bytes, half-open.
+    pub range: Range<u64>,
+    /// Index of the queue family that gives them up, as Vulkan counts families.
+    pub from: u32,
+    /// Index of the queue family that gets them.
+    pub to: u32,
+    /// The memory dependency of this half, for these bytes: a release has no second scope, an acquire no first one.
+    pub dependency: BarrierEntry,
 }
 
 impl std::fmt::Display for BarrierEntry {

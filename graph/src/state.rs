@@ -35,6 +35,7 @@ pub struct GraphState {
     /// Counts commits, so that a plan knows whether another came between.
     pub(crate) commits: u64,
     max_ranges: usize,
+    coarsening: Coarsening,
 }
 
 /// One resource.
@@ -149,6 +150,7 @@ impl GraphState {
             next_level: 1,
             commits: 0,
             max_ranges: max_ranges.max(1),
+            coarsening: Coarsening::default(),
         }
     }
 
@@ -201,36 +203,49 @@ impl GraphState {
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         ranges.dedup_by(|next, kept| kept.same(next));
         if ranges.len() > self.max_ranges {
-            coarsen(ranges, persistent.desc.size, self.max_ranges);
+            self.coarsening.run(ranges, persistent.desc.size, self.max_ranges);
         }
         std::mem::swap(&mut persistent.ranges, ranges);
     }
 }
 
-/// Merges neighbours until `max` are left, those first whose smaller half is smallest: the fewest bytes then owe a
-/// dependency they do not need.
-fn coarsen(ranges: &mut Ranges, size: u64, max: usize) {
-    let end_of = |i: usize, r: &Ranges| r.get(i + 1).map_or(size, |n| n.start);
-    let cost = |i: usize, r: &Ranges| {
-        let left = end_of(i, r) - r[i].start;
-        let right = end_of(i + 1, r) - r[i + 1].start;
-        left.min(right)
-    };
-    let mut costs: Vec<(u64, usize)> = (0..ranges.len() - 1).map(|i| (cost(i, ranges), i)).collect();
-    let merges = ranges.len() - max;
-    costs.select_nth_unstable(merges - 1);
-    let mut into_left = vec![false; ranges.len()];
-    for &(_, i) in &costs[..merges] {
-        into_left[i + 1] = true;
-    }
-    let mut position = 0;
-    ranges.dedup_by(|next, kept| {
-        position += 1;
-        if into_left[position] {
-            kept.absorb(next);
+/// The memory that merging ranges needs.
+#[derive(Debug, Default)]
+struct Coarsening {
+    /// Per range but the last: the bytes that would owe too much if it merged with the next, and its position.
+    costs: Vec<(u64, u32)>,
+    /// Per range: whether it becomes part of the one before.
+    into_left: Vec<bool>,
+}
+
+impl Coarsening {
+    /// Merges neighbours until `max` are left, those first whose smaller half is smallest: the fewest bytes then owe
+    /// a dependency they do not need.
+    fn run(&mut self, ranges: &mut Ranges, size: u64, max: usize) {
+        let merges = ranges.len() - max;
+        self.costs.clear();
+        let ends = ranges.iter().skip(1).map(|r| r.start).chain([size]);
+        let mut lengths = ranges.iter().zip(ends).map(|(r, end)| end - r.start);
+        let mut left = lengths.next().unwrap_or(0);
+        for (i, right) in (0u32..).zip(lengths) {
+            self.costs.push((left.min(right), i));
+            left = right;
         }
-        into_left[position]
-    });
+        self.costs.select_nth_unstable(merges - 1);
+        self.into_left.clear();
+        self.into_left.resize(ranges.len(), false);
+        for &(_, i) in &self.costs[..merges] {
+            self.into_left[i as usize + 1] = true;
+        }
+        let mut position = 0;
+        ranges.dedup_by(|next, kept| {
+            position += 1;
+            if self.into_left[position] {
+                kept.absorb(next);
+            }
+            self.into_left[position]
+        });
+    }
 }
 
 #[cfg(test)]
@@ -260,7 +275,7 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_smallest_neighbours_merge_and_say_so() {
         let mut ranges: Ranges = [at(0, 1), at(100, 2), at(104, 3), at(200, 4)].into_iter().collect();
-        coarsen(&mut ranges, 300, 3);
+        Coarsening::default().run(&mut ranges, 300, 3);
         let starts: Vec<u64> = ranges.iter().map(|r| r.start).collect();
         assert_eq!(starts, [0, 104, 200]);
         assert!(ranges[0].coarsened);

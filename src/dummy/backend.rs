@@ -1,8 +1,9 @@
 //! The contract of a backend, kept by the simulated device.
 
+use super::faults::{DummyCalls, DummyFaultError, Subject};
 use super::memory::{Block, DeviceToken};
 use super::record::{Recorded, misfit};
-use super::{DummyBackend, DummyContext, DummyRecording, queue};
+use super::{DummyBackend, DummyBackendConfig, DummyContext, DummyRecording, serve};
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
 use slotmap::SlotMap;
 use std::ops::Range;
@@ -26,6 +27,8 @@ pub struct DummyBuffer {
 #[derive(Default)]
 pub(super) struct Buffers {
     slots: SlotMap<BufferKey, Arc<Block>>,
+    /// Those that exist or are being made, and their bytes.
+    allocations: usize,
     allocated: u64,
     /// Number and bytes, shared with who looks at them later.
     counts: Arc<Mutex<(usize, u64)>>,
@@ -43,6 +46,23 @@ impl Buffers {
 
     pub(super) fn allocated(&self) -> u64 {
         self.allocated
+    }
+
+    /// Counts a buffer before it is made, so that no lock is held while its memory is filled. `false` beyond a limit.
+    fn reserve(&mut self, size: u64, config: &DummyBackendConfig) -> bool {
+        let allocated = self.allocated.checked_add(size).filter(|n| *n <= config.memory_limit as u64);
+        let (Some(allocated), true) = (allocated, self.allocations < config.allocation_limit) else {
+            return false;
+        };
+        self.allocated = allocated;
+        self.allocations += 1;
+        true
+    }
+
+    /// Takes back a [`reserve`](Self::reserve).
+    fn release(&mut self, size: u64) {
+        self.allocated -= size;
+        self.allocations -= 1;
     }
 }
 
@@ -67,6 +87,24 @@ impl DummyBackend {
         self.buffers().slots.get(buffer.key).filter(|_| buffer.device == self.serial).cloned()
     }
 
+    /// Begins a call that can fail: it does if the device is lost, or if a fault was injected into it.
+    fn enter(&self, call: DummyCalls) -> Result<(), MkError> {
+        self.enter_for(call, None)
+    }
+
+    fn enter_for(&self, call: DummyCalls, subject: Option<Subject<'_>>) -> Result<(), MkError> {
+        if self.shared.is_lost() {
+            return Err(MkError::DeviceLost);
+        }
+        // A kernel's calls come at any time: counting them would hit others each run.
+        let hit = if self.is_worker() { None } else { self.faults.enter(call) };
+        let Some(error) = hit else { return Ok(()) };
+        if error == DummyFaultError::DeviceLost {
+            self.shared.lose();
+        }
+        Err(error.into_error(call, subject))
+    }
+
     /// Starts the thread of the queue, if it does not run yet.
     fn start(&self) -> Result<(), MkError> {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +115,7 @@ impl DummyBackend {
             let token = unsafe { DeviceToken::new() };
             let thread = std::thread::Builder::new()
                 .name("memkit-gpu dummy".to_owned())
-                .spawn(move || queue::serve(shared, token))
+                .spawn(move || serve::serve(shared, token))
                 .map_err(|e| MkError::Backend { call: "starting the queue's thread", source: e.into() })?;
             *worker = Some(thread);
         }
@@ -105,15 +143,16 @@ impl DummyBackend {
                 recorded.buffers.push(block.clone());
             }
         }
-        recorded.fill(input, record)
+        recorded.fill(input, self.config().queue_families, record)
     }
 }
 
 // SAFETY: mapped memory is a block's own allocation: it neither moves nor ends before its buffer is destroyed. Commands
 // run in the order of the schedule on one thread; copies and fills are cut to their buffers, kernels reach declared
 // ranges only. A value is reached under the lock that `completed` and `wait` take, after the work. Failed calls
-// give their recording back and count nothing. All state is behind locks. Dropping joins the thread after the work
-// (except on that thread itself, where the work is what drops it).
+// give their recording back and count nothing. All state is behind locks. A lost device runs nothing new; what still
+// runs keeps its memory. Dropping joins the thread after the work (except on that thread itself, where the work is what
+// drops it).
 unsafe impl MkGpuBackend for DummyBackend {
     type Buffer = DummyBuffer;
     type Recording = DummyRecording;
@@ -129,9 +168,8 @@ unsafe impl MkGpuBackend for DummyBackend {
 
     fn create_buffer(&self, desc: &MkBackendBufferDesc<'_>) -> Result<DummyBuffer, MkError> {
         let config = self.config();
-        if self.shared.is_lost() {
-            return Err(MkError::DeviceLost);
-        }
+        let subject = Subject { name: desc.name, size: desc.size, memory: desc.memory };
+        self.enter_for(DummyCalls::CREATE_BUFFER, Some(subject))?;
         if desc.size == 0 {
             return Err(MkError::ZeroSize { resource: desc.name.into() });
         }
@@ -145,24 +183,26 @@ unsafe impl MkGpuBackend for DummyBackend {
             memory: desc.memory,
             source: None,
         };
-        // Counted before it is made, so that no lock is held while the memory is filled.
-        {
-            let mut buffers = self.buffers();
-            let after = buffers.allocated.checked_add(desc.size);
-            let after = after.filter(|n| *n <= config.memory_limit as u64).ok_or_else(out_of_memory)?;
-            buffers.allocated = after;
+        if !self.buffers().reserve(desc.size, config) {
+            return Err(out_of_memory());
         }
-        let block = Block::new(desc, !config.simulate_device_local);
+        let block = Block::new(desc, !config.simulate_device_local).ok_or_else(out_of_memory);
+        let mapped = block.and_then(|block| {
+            if block.mappable {
+                self.enter_for(DummyCalls::MAP, Some(subject))?;
+            }
+            Ok(block)
+        });
         let mut buffers = self.buffers();
-        match block {
-            Some(block) => {
+        match mapped {
+            Ok(block) => {
                 let key = buffers.slots.insert(Arc::new(block));
                 buffers.publish();
                 Ok(DummyBuffer { key, device: self.serial, size: desc.size })
             }
-            None => {
-                buffers.allocated -= desc.size;
-                Err(out_of_memory())
+            Err(error) => {
+                buffers.release(desc.size);
+                Err(error)
             }
         }
     }
@@ -172,7 +212,7 @@ unsafe impl MkGpuBackend for DummyBackend {
             let mut buffers = self.buffers();
             let removed = if buffer.device == self.serial { buffers.slots.remove(buffer.key) } else { None };
             if let Some(block) = &removed {
-                buffers.allocated -= block.size;
+                buffers.release(block.size);
                 buffers.publish();
             }
             removed
@@ -187,9 +227,7 @@ unsafe impl MkGpuBackend for DummyBackend {
     }
 
     unsafe fn flush(&self, buffer: &DummyBuffer, range: Range<u64>) -> Result<(), MkError> {
-        if self.shared.is_lost() {
-            return Err(MkError::DeviceLost);
-        }
+        self.enter(DummyCalls::FLUSH)?;
         // The memory is coherent; but this is how the device learns what the host wrote.
         if self.config().check
             && !range.is_empty()
@@ -201,7 +239,7 @@ unsafe impl MkGpuBackend for DummyBackend {
     }
 
     unsafe fn invalidate(&self, _buffer: &DummyBuffer, _range: Range<u64>) -> Result<(), MkError> {
-        if self.shared.is_lost() { Err(MkError::DeviceLost) } else { Ok(()) }
+        self.enter(DummyCalls::INVALIDATE)
     }
 
     unsafe fn record(
@@ -209,11 +247,10 @@ unsafe impl MkGpuBackend for DummyBackend {
         input: MkRecordInput<'_, Self>,
         record: &mut MkRecordPass<'_, Self>,
     ) -> Result<DummyRecording, MkError> {
+        self.enter(DummyCalls::RECORD)?;
         let mut recorded = self.shared.take();
-        if self.shared.is_lost() {
-            return Err(MkError::DeviceLost);
-        }
-        match self.fill_recording(&mut recorded, input, record) {
+        let filled = self.fill_recording(&mut recorded, input, record);
+        match filled.and_then(|()| self.enter(DummyCalls::END_RECORD)) {
             Ok(()) => Ok(DummyRecording(recorded)),
             Err(error) => {
                 self.shared.recycle(recorded);
@@ -228,7 +265,7 @@ unsafe impl MkGpuBackend for DummyBackend {
 
     unsafe fn submit(&self, mut recording: DummyRecording, catch_up: bool) -> Result<u64, MkError> {
         recording.0.catch_up = catch_up;
-        if let Err(error) = self.start() {
+        if let Err(error) = self.enter(DummyCalls::SUBMIT).and_then(|()| self.start()) {
             self.shared.shelve(recording.0);
             return Err(error);
         }
@@ -239,21 +276,28 @@ unsafe impl MkGpuBackend for DummyBackend {
     }
 
     fn completed(&self) -> Result<u64, MkError> {
-        self.shared.completed()
+        self.enter(DummyCalls::COMPLETED)?;
+        self.shared.poll(|| self.is_worker())
     }
 
     /// A value that was never submitted is never reached: `false` at once, even for `Duration::MAX`.
     /// A kernel cannot wait for the submission it is part of, or a later one: that is [`MkError::NotReady`].
     fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError> {
+        self.enter(DummyCalls::WAIT)?;
         if self.is_worker() && self.shared.completed()? < value {
             return Err(MkError::NotReady);
         }
         self.shared.wait(value, timeout)
     }
 
-    /// Also while paused. A kernel that drops its own `MkGpu` does not wait for itself.
+    /// Also while paused. A kernel that drops its own `MkGpu` does not wait for itself. No fault hits this wait.
     fn shut_down(&self, submitted: u64) {
         self.shared.pause(false);
-        let _ = self.wait(submitted, Duration::MAX);
+        // An error means that the device is lost.
+        let _ = if self.is_worker() {
+            self.shared.completed().map(|_| true)
+        } else {
+            self.shared.wait(submitted, Duration::MAX)
+        };
     }
 }

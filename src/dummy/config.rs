@@ -29,10 +29,34 @@ pub struct DummyBackendConfig {
     /// Bytes of all buffers together; beyond, making a buffer fails with
     /// [`MkError::OutOfMemory`](crate::MkError::OutOfMemory). Default: no limit.
     pub memory_limit: usize,
+    /// How many buffers there may be, as each has an allocation of its own here; beyond, making a buffer fails with
+    /// [`MkError::OutOfMemory`](crate::MkError::OutOfMemory). Vulkan's `maxMemoryAllocationCount` may be as low as 4096.
+    /// Default: no limit.
+    pub allocation_limit: usize,
     /// Leaves out one barrier call: the one with this number, counted from 0 over the life of the device, in the order
     /// in which they run. A tool to prove that tests notice a missing barrier: with `check` on it gives reports and
     /// wrong bytes. Default: none.
     pub skip_barrier: Option<u64>,
+    /// The seed of an adversary, which runs work in other orders than the one it was recorded in: any that barriers and
+    /// waits allow, across submissions too, so that a missing barrier gives wrong bytes. Default: none, and everything
+    /// runs in order.
+    ///
+    /// - Commands are taken apart: each declared use is loaded and stored once in each of its stages, and barriers hold
+    ///   up stages, as the specification has it (7.1, "Execution and Memory Dependencies"). The kernels of a pass run
+    ///   in one go, as part of one of its stages.
+    /// - Where [`check`](Self::check) finds bytes not visible, it serves what was there before the last write, or poison.
+    ///   Without `check` the order alone is adverse.
+    /// - Work runs only when it is waited for: by a wait, by the eighth poll in a row, or when eight later submissions
+    ///   are in flight. A poll then waits for it, a second at most. A kernel must not wait for the host, nor
+    ///   the host for a kernel other than by these.
+    /// - The same seed and the same calls in the same order give the same run, whatever the threads do. Reports are the
+    ///   same for all seeds, but for what kernels do.
+    pub adversary: Option<u64>,
+    /// Queue families, of one queue each: a submission whose commands are in the list `i` of
+    /// [`Schedule::queues`](memkit_graph::Schedule::queues) runs on family `i`. A semaphore orders submissions to
+    /// different families. For schedules made by hand, to hold their ownership transfers to the specification; the
+    /// planner uses the first alone. Default: 1.
+    pub queue_families: u32,
 }
 
 impl Default for DummyBackendConfig {
@@ -44,7 +68,10 @@ impl Default for DummyBackendConfig {
             check: true,
             non_coherent_atom_size: 64,
             memory_limit: usize::MAX,
+            allocation_limit: usize::MAX,
             skip_barrier: None,
+            adversary: None,
+            queue_families: 1,
         }
     }
 }

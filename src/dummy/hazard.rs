@@ -38,6 +38,14 @@ pub enum MkHazardKind {
     HostReadWithoutDependency,
     /// Bytes the host wrote while submitted work that uses them may still have run: nobody had waited for it.
     HostWriteInUse,
+    /// Bytes that another queue family owns, used or released.
+    NotOwned,
+    /// Half an ownership transfer: bytes released to this queue family, used before it acquired them.
+    NotAcquired,
+    /// Half an ownership transfer: bytes acquired that no family released before.
+    NotReleased,
+    /// An acquire whose queue families or bytes are not those of the release.
+    OwnershipMismatch,
     /// A kernel that reaches for bytes its pass did not declare.
     UndeclaredAccess,
     /// A kernel that returned an error or panicked.
@@ -87,6 +95,13 @@ impl MkHazardKind {
                 "Vulkan specification, \"Device Memory\", host access: the host must not write bytes in use by the \
                  device"
             }
+            K::NotOwned | K::NotAcquired => {
+                "Vulkan specification 7.7.4, \"Queue Family Ownership Transfer\": VUID-vkQueueSubmit-pSubmits-02808"
+            }
+            K::NotReleased | K::OwnershipMismatch => {
+                "Vulkan specification 7.7.4, \"Queue Family Ownership Transfer\": \
+                 VUID-vkQueueSubmit2-commandBuffer-03879"
+            }
             K::UndeclaredAccess => "a pass may touch only what it declared",
             K::KernelFailed => "a kernel must return Ok",
         }
@@ -108,6 +123,10 @@ impl MkHazardKind {
             K::UseAfterFree => "use after free",
             K::HostReadWithoutDependency => "host read without a dependency",
             K::HostWriteInUse => "host write to bytes in use",
+            K::NotOwned => "bytes owned by another queue family",
+            K::NotAcquired => "ownership released and not acquired",
+            K::NotReleased => "ownership acquired and not released",
+            K::OwnershipMismatch => "halves of an ownership transfer differ",
             K::UndeclaredAccess => "undeclared access",
             K::KernelFailed => "kernel failed",
         }
@@ -125,6 +144,10 @@ impl MkHazardKind {
             K::Uninitialized => "a write of the bytes before",
             K::HostReadWithoutDependency => "a barrier to HOST:HOST_READ before the end of the submission",
             K::HostWriteInUse | K::UseAfterFree => "a wait of the host for the work that uses the bytes",
+            K::NotOwned => "a release by the family that owns the bytes, and an acquire by this one",
+            K::NotAcquired => "an acquire of the same bytes, by this family, after the release",
+            K::NotReleased => "a release of the same bytes, by the family acquired from, before the acquire",
+            K::OwnershipMismatch => "the same families and the same bytes in both halves",
             _ => return None,
         })
     }
@@ -154,6 +177,20 @@ pub enum MkHazardWork {
         /// Name of the buffer.
         to: Arc<str>,
     },
+    /// The release half of an ownership transfer.
+    Release {
+        /// Index of the queue family that gives the bytes up.
+        from: u32,
+        /// Index of the queue family that gets them.
+        to: u32,
+    },
+    /// The acquire half of an ownership transfer.
+    Acquire {
+        /// Index of the queue family that gives the bytes up.
+        from: u32,
+        /// Index of the queue family that gets them.
+        to: u32,
+    },
     /// A submission as a whole.
     Submission,
     /// The host reads.
@@ -181,6 +218,8 @@ impl fmt::Display for MkHazardParty {
             MkHazardWork::Pass(name) => write!(f, "pass `{name}`")?,
             MkHazardWork::Copy { from, to } => write!(f, "copy from `{from}` to `{to}`")?,
             MkHazardWork::Fill { to } => write!(f, "fill of `{to}`")?,
+            MkHazardWork::Release { from, to } => write!(f, "release from family {from} to {to}")?,
+            MkHazardWork::Acquire { from, to } => write!(f, "acquire from family {from} by {to}")?,
             MkHazardWork::Submission => f.write_str("work")?,
             MkHazardWork::HostRead => f.write_str("the host's read")?,
             MkHazardWork::HostWrite => f.write_str("the host's write")?,

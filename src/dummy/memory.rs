@@ -10,8 +10,8 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 /// What fresh memory holds, so that a read of bytes nobody wrote is noticed.
 pub(super) const FRESH: u8 = 0xCD;
@@ -67,6 +67,8 @@ impl Drop for Raw {
 /// One buffer: its bytes and what the device knows about it.
 pub(super) struct Block {
     raw: Raw,
+    /// The buffer's byte that its memory begins with: zero, but for [shadows](Self::shadow).
+    base: u64,
     pub(super) name: Arc<str>,
     pub(super) size: u64,
     /// Whether the host reaches it.
@@ -76,21 +78,45 @@ pub(super) struct Block {
     pub(super) last_use: AtomicU64,
     /// Where the model keeps its records, or `u32::MAX`.
     pub(super) track: AtomicU32,
+    /// For the adversary: what each byte held before it was written last.
+    before: OnceLock<Option<Box<Block>>>,
 }
 
 impl Block {
     /// `None` if the heap is out of memory.
     pub(super) fn new(desc: &MkBackendBufferDesc<'_>, everything_mapped: bool) -> Option<Block> {
         let raw = Raw::new(usize::try_from(desc.size).ok()?, FRESH)?;
-        Some(Block {
+        let mappable = everything_mapped || desc.memory != MkMemoryType::DeviceLocal;
+        Some(Block::of(raw, 0, desc.name.into(), desc.size, mappable))
+    }
+
+    fn of(raw: Raw, base: u64, name: Arc<str>, size: u64, mappable: bool) -> Block {
+        Block {
             raw,
-            name: desc.name.into(),
-            size: desc.size,
-            mappable: everything_mapped || desc.memory != MkMemoryType::DeviceLocal,
+            base,
+            name,
+            size,
+            mappable,
             destroyed: AtomicBool::new(false),
             last_use: AtomicU64::new(0),
             track: AtomicU32::new(u32::MAX),
-        })
+            before: OnceLock::new(),
+        }
+    }
+
+    /// Other memory for the same bytes of the same buffer, to stand in for it: at the same alignment. `None` if the heap
+    /// is out of memory.
+    pub(super) fn shadow(&self, range: &Range<u64>) -> Option<Block> {
+        let end = range.end.min(self.size);
+        let start = range.start.min(end);
+        let base = start - start % ALIGNMENT as u64;
+        let raw = Raw::new(usize::try_from(end - base).ok()?, FRESH)?;
+        Some(Block::of(raw, base, self.name.clone(), self.size, false))
+    }
+
+    /// Where the adversary keeps what each byte held before it was written last. `None` if the heap is out of memory.
+    pub(super) fn before(&self) -> Option<&Block> {
+        self.before.get_or_init(|| self.shadow(&(0..self.size)).map(Box::new)).as_deref()
     }
 
     /// Where its bytes are.
@@ -100,8 +126,9 @@ impl Block {
 
     /// Pointer to the first byte and number of bytes of the part of `range` within the buffer.
     fn part(&self, range: &Range<u64>) -> (*mut u8, usize) {
-        let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(self.raw.len);
-        let end = usize::try_from(range.end).unwrap_or(usize::MAX).clamp(start, self.raw.len);
+        let at = |byte: u64| usize::try_from(byte.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let start = at(range.start).min(self.raw.len);
+        let end = at(range.end).clamp(start, self.raw.len);
         // `start` is within the allocation or one past it.
         (self.raw.ptr.as_ptr().wrapping_add(start), end - start)
     }
@@ -125,6 +152,11 @@ impl DeviceToken {
         // SAFETY: both parts are within their blocks, which the references keep alive. The token keeps other
         // device-side accesses away, the contract of submit the host's. `copy` allows overlap.
         unsafe { std::ptr::copy(read, write, readable.min(writable)) };
+    }
+
+    /// Copies the same bytes from one memory of a buffer to another, by way of [`copy`](Self::copy).
+    pub(super) fn carry(&mut self, from: &Block, to: &Block, range: &Range<u64>) {
+        self.copy(from, range.start, to, range.start, range.end.saturating_sub(range.start));
     }
 
     /// Sets every byte of a range.
@@ -167,6 +199,11 @@ struct Loan {
 impl<'a> Lender<'a> {
     pub(super) fn new(token: &'a mut DeviceToken, blocks: &'a [Arc<Block>]) -> Self {
         Lender { _token: token, blocks, loans: RefCell::default() }
+    }
+
+    /// Between two kernels: what one leaked is not lent any more.
+    pub(super) fn forget_loans(&mut self) {
+        self.loans.get_mut().clear();
     }
 
     pub(super) fn block(&self, index: u32) -> Option<&'a Arc<Block>> {

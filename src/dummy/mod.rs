@@ -5,9 +5,12 @@
 //! ([`MkKernelMemory`]). What is wrong with the synchronisation is in [`DummyBackend::hazards`]: each report names both
 //! parties, the bytes, what is missing and the barrier that would mend it.
 
+mod adversary;
 mod backend;
 mod config;
+mod faults;
 mod hazard;
+mod judge;
 mod kernel;
 mod memory;
 mod model;
@@ -15,17 +18,20 @@ mod order;
 mod queue;
 mod record;
 mod run;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 pub use backend::DummyBuffer;
 pub use config::DummyBackendConfig;
+pub use faults::{DummyCalls, DummyFailedCall, DummyFault, DummyFaultError, DummyFaultWhen};
 pub use hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork};
 pub use kernel::{MkKernelMemory, MkKernelRead, MkKernelWrite};
 pub use record::{DummyContext, DummyRecording};
 
 use crate::MkCapabilities;
 use backend::Buffers;
+use faults::Faults;
 use queue::Shared;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -38,6 +44,7 @@ pub struct DummyBackend {
     capabilities: MkCapabilities,
     shared: Arc<Shared>,
     buffers: Mutex<Buffers>,
+    faults: Faults,
     /// Told apart from other devices, whose handles are refused.
     serial: u32,
     worker: Mutex<Option<JoinHandle<()>>>,
@@ -65,6 +72,7 @@ impl DummyBackend {
             capabilities,
             shared: Arc::new(Shared::new(config)),
             buffers: Mutex::default(),
+            faults: Faults::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             worker: Mutex::default(),
         }
@@ -129,6 +137,35 @@ impl DummyBackend {
     /// Lets the queue go on after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.shared.pause(false);
+    }
+}
+
+/// Faults on demand.
+impl DummyBackend {
+    /// Makes calls fail from now on, as `fault` says, until [`clear_faults`](Self::clear_faults). Faults add up; where
+    /// several hit one call, the first injected decides how it fails.
+    ///
+    /// What a kernel calls and what dropping the device waits for never fails.
+    pub fn inject(&self, fault: DummyFault) {
+        self.faults.inject(fault);
+    }
+
+    /// Takes back all [injected](Self::inject) faults. A lost device stays lost.
+    pub fn clear_faults(&self) {
+        self.faults.clear();
+    }
+
+    /// Number of calls so far that could have failed.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.faults.calls()
+    }
+
+    /// The calls that failed because of an [injected](Self::inject) fault: the first 1,000. Calls that fail because
+    /// the device was lost by an earlier one are not among them.
+    #[must_use]
+    pub fn failed_calls(&self) -> Vec<DummyFailedCall> {
+        self.faults.failed()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::DummyBackend;
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork};
+use super::judge::{Judge, intern};
 use super::record::{Recorded, Step};
-use super::run::{Runner, intern};
 use crate::MkRecordInput;
 use memkit_graph::{Access, AccessFlags, BufferRef, Command, NodeKind, ResourceSlice, Stages, Use};
 
@@ -56,11 +56,11 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
     })
 }
 
-impl Runner {
+impl Judge {
     /// After a command: keeps what is ordered before another.
-    pub(super) fn order_first(&mut self, recorded: &Recorded, steps: &[Step], at: usize) {
+    pub(super) fn order_first(&mut self, recorded: &Recorded, at: usize) {
         for (i, order) in recorded.orders.iter().enumerate().filter(|(_, o)| o.first == at) {
-            let work = self.work(recorded, steps, at);
+            let work = self.work(recorded, at);
             let accesses = recorded.order_accesses.get(order.first_accesses.clone()).unwrap_or(&[]);
             if let (Some(model), Some(slot)) = (&mut self.model, self.ordered.get_mut(i)) {
                 let op = model.op(work, recorded.value);
@@ -70,10 +70,10 @@ impl Runner {
     }
 
     /// Before a command: what is ordered before it must be done and visible.
-    pub(super) fn order_then(&mut self, recorded: &Recorded, steps: &[Step], at: usize) {
+    pub(super) fn order_then(&mut self, recorded: &Recorded, at: usize) {
         for (i, order) in recorded.orders.iter().enumerate().filter(|(_, o)| o.then == at) {
-            let work = self.work(recorded, steps, at);
-            let first = self.work(recorded, steps, order.first);
+            let work = self.work(recorded, at);
+            let first = self.work(recorded, order.first);
             let accesses = recorded.order_accesses.get(order.then_accesses.clone()).unwrap_or(&[]);
             let Some(model) = &mut self.model else { return };
             match self.ordered.get(i).copied().flatten() {
@@ -98,10 +98,10 @@ impl Runner {
         }
     }
 
-    fn work(&mut self, recorded: &Recorded, steps: &[Step], at: usize) -> MkHazardWork {
+    fn work(&mut self, recorded: &Recorded, at: usize) -> MkHazardWork {
         let name =
             |buffer: u32| recorded.buffers.get(buffer as usize).map_or_else(|| "".into(), |b| b.name.clone());
-        match steps.get(at) {
+        match recorded.steps.get(at) {
             Some(Step::Pass(pass)) => {
                 let text = recorded.passes.get(*pass).and_then(|p| recorded.names.get(p.name.clone()));
                 MkHazardWork::Pass(intern(&mut self.names, text.unwrap_or("")))

@@ -1,10 +1,9 @@
-//! The simulated queue: a thread that runs submissions in order, after `submit` has returned.
+//! The simulated queue, as the host and its thread share it: what was submitted, what is done, what is waited for.
 
 use super::config::DummyBackendConfig;
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork, Reports};
-use super::memory::{Block, DeviceToken};
+use super::memory::Block;
 use super::record::{HostWrite, Recorded};
-use super::run::Runner;
 use crate::MkError;
 use memkit_graph::Access;
 use std::collections::VecDeque;
@@ -16,6 +15,12 @@ use std::time::{Duration, Instant};
 
 /// Recordings kept for later use.
 const POOLED: usize = 16;
+/// With an adversary: submissions held back, beyond which the oldest is due.
+const HELD: u64 = 8;
+/// With an adversary: polls in a row that make the oldest submission due.
+const POLLS: u32 = 8;
+/// With an adversary: how long a poll waits for what is due.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the backend and its thread share.
 pub(super) struct Shared {
@@ -34,8 +39,7 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 struct State {
-    // Boxed as the recordings are: moving one moves a pointer.
-    pending: VecDeque<Box<Recorded>>,
+    pending: VecDeque<Job>,
     #[expect(clippy::vec_box, reason = "handed out as boxes")]
     pool: Vec<Box<Recorded>>,
     /// Recordings whose submit failed. What their kernels captured is dropped later, when no lock is held.
@@ -44,10 +48,34 @@ struct State {
     host_writes: Vec<HostWrite>,
     paused: bool,
     stop: bool,
-    /// The thread ended other than by being told to.
+    /// By a fault, or because the thread ended other than by being told to.
     lost: bool,
     submitted: u64,
     completed: u64,
+    /// With an adversary: the newest submission that was asked for.
+    due: u64,
+    /// With an adversary: polls since the last submission, wait, or poll that made one due.
+    polls: u32,
+}
+
+/// What the thread is told.
+pub(super) enum Job {
+    /// To run a submission, or to take it up. Boxed as recordings are: moving one moves a pointer.
+    Run(Box<Recorded>),
+    /// To reach a timeline value, with an adversary.
+    Reach(u64),
+}
+
+impl State {
+    /// A submission has to run, and all before it. What runs when depends on the order of these calls and of submissions
+    /// alone: both come to the thread as jobs.
+    fn ask(&mut self, value: u64) {
+        self.polls = 0;
+        if value > self.due {
+            self.due = value;
+            self.pending.push_back(Job::Reach(value));
+        }
+    }
 }
 
 impl Shared {
@@ -118,7 +146,10 @@ impl Shared {
                 });
             }
         }
-        state.pending.push_back(recorded);
+        state.pending.push_back(Job::Run(recorded));
+        if self.config.adversary.is_some() {
+            state.ask(value.saturating_sub(HELD));
+        }
         drop(state);
         self.work.notify_one();
         Ok(value)
@@ -147,7 +178,8 @@ impl Shared {
         state.host_writes.retain(|w| !Arc::ptr_eq(&w.block, block));
         let (observed, last) =
             (self.observed.load(Ordering::Relaxed), block.last_use.load(Ordering::Relaxed));
-        if last > observed {
+        // A lost device counts as done with everything.
+        if last > observed && !state.lost {
             let party = |work, submission| MkHazardParty { work, access: Access::NONE, submission };
             self.reports.push(MkHazard {
                 kind: MkHazardKind::UseAfterFree,
@@ -169,6 +201,13 @@ impl Shared {
         self.state().lost
     }
 
+    /// Loses the device. What is in flight and has not begun never runs.
+    pub(super) fn lose(&self) {
+        self.state().lost = true;
+        self.work.notify_one();
+        self.done.notify_all();
+    }
+
     /// The newest value reached, which the host knows from now on.
     pub(super) fn completed(&self) -> Result<u64, MkError> {
         let state = self.state();
@@ -179,11 +218,38 @@ impl Shared {
         Ok(state.completed)
     }
 
+    /// The same, asked by the host. With an adversary it waits a little for what is due, so that the answer depends on
+    /// what was asked for before and not on how far the thread is. Not so while the queue is held, nor on its own thread.
+    pub(super) fn poll(&self, is_worker: impl FnOnce() -> bool) -> Result<u64, MkError> {
+        if self.config.adversary.is_some() && !is_worker() {
+            let deadline = Instant::now() + PATIENCE;
+            let mut state = self.state();
+            state.polls += 1;
+            if state.polls >= POLLS {
+                let next = state.submitted.min(state.due + 1);
+                state.ask(next);
+                self.work.notify_one();
+            }
+            while state.completed < state.due && !state.paused && !state.lost {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                state = self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        self.completed()
+    }
+
     /// Waits for a value; `false` at once for one that was never submitted.
     pub(super) fn wait(&self, value: u64, timeout: Duration) -> Result<bool, MkError> {
         // Too far ahead for the clock is forever.
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.state();
+        if self.config.adversary.is_some() && value <= state.submitted {
+            state.ask(value);
+            self.work.notify_one();
+        }
         loop {
             if state.lost {
                 return Err(MkError::DeviceLost);
@@ -208,6 +274,14 @@ impl Shared {
         }
     }
 
+    /// A submission stays in flight for as long as it is said to.
+    pub(super) fn delay(&self) {
+        let delay = Duration::from_micros(self.config.transfer_delay_us);
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
+    }
+
     pub(super) fn pause(&self, paused: bool) {
         self.state().paused = paused;
         self.work.notify_one();
@@ -219,13 +293,13 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// The next submission to run; `None` when it is time to end.
-    fn next(&self) -> Option<Box<Recorded>> {
+    /// What to do next; `None` when it is time to end.
+    pub(super) fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
-            if !state.paused || state.stop {
-                if let Some(recorded) = state.pending.pop_front() {
-                    return Some(recorded);
+            if !state.paused || state.stop || state.lost {
+                if let Some(job) = state.pending.pop_front() {
+                    return Some(job);
                 }
                 if state.stop {
                     return None;
@@ -235,7 +309,11 @@ impl Shared {
         }
     }
 
-    fn finished(&self, recorded: Box<Recorded>) {
+    /// A submission ran.
+    pub(super) fn finished(&self, mut recorded: Box<Recorded>) {
+        // Gone before the value is reached: a wait that returns finds nothing held any more. A kernel that was not run
+        // may panic as it is dropped, and takes nothing along: each panic leaves one fewer.
+        while catch_unwind(AssertUnwindSafe(|| recorded.clear())).is_err() {}
         let mut state = self.state();
         state.completed = recorded.value;
         if state.pool.len() < POOLED {
@@ -243,28 +321,5 @@ impl Shared {
         }
         drop(state);
         self.done.notify_all();
-    }
-}
-
-/// The thread's work: runs what comes until told to stop.
-pub(super) fn serve(shared: Arc<Shared>, token: DeviceToken) {
-    let delay = Duration::from_micros(shared.config.transfer_delay_us);
-    let served = catch_unwind(AssertUnwindSafe(|| {
-        let mut runner = Runner::new(shared.clone(), token);
-        while let Some(mut recorded) = shared.next() {
-            if !delay.is_zero() {
-                std::thread::sleep(delay);
-            }
-            runner.run(&mut recorded);
-            // Gone before the value is reached: a wait that returns finds nothing held any more. A kernel that was not
-            // run may panic as it is dropped, and takes nothing along: each panic leaves one fewer.
-            while catch_unwind(AssertUnwindSafe(|| recorded.clear())).is_err() {}
-            shared.finished(recorded);
-        }
-    }));
-    if served.is_err() {
-        // Waiting for a thread that is gone would last forever.
-        shared.state().lost = true;
-        shared.done.notify_all();
     }
 }

@@ -28,9 +28,12 @@ pub(super) struct Recorded {
     /// Timeline value, once submitted.
     pub(super) value: u64,
     pub(super) catch_up: bool,
+    /// Index of the queue family that runs it.
+    pub(super) family: u32,
     pub(super) steps: Vec<Step>,
     pub(super) entries: Vec<BarrierEntry>,
     pub(super) regions: Vec<CopyRegion>,
+    pub(super) transfers: Vec<Transfer>,
     /// The schedule's resources.
     pub(super) resources: Vec<Resource>,
     /// Their buffers, then the staging buffers.
@@ -55,14 +58,23 @@ pub(super) struct Recorded {
 
 /// One command.
 pub(super) enum Step {
-    /// Positions in `entries`.
-    Barrier(Range<usize>),
+    /// Positions in `entries` and in `transfers`.
+    Barrier { entries: Range<usize>, transfers: Range<usize> },
     /// Position in `passes`.
     Pass(usize),
     /// Positions in `regions`.
     Copy { from: u32, to: u32, regions: Range<usize> },
     /// As in the schedule.
     Fill { to: u32, offset: u64, size: u64, value: u32 },
+}
+
+/// Half of an ownership transfer.
+pub(super) struct Transfer {
+    pub(super) buffer: u32,
+    pub(super) range: Range<u64>,
+    /// Indices of queue families.
+    pub(super) from: u32,
+    pub(super) to: u32,
 }
 
 /// A recorded pass.
@@ -106,6 +118,7 @@ impl Recorded {
         self.steps.clear();
         self.entries.clear();
         self.regions.clear();
+        self.transfers.clear();
         self.resources.clear();
         self.buffers.clear();
         self.transients.clear();
@@ -121,17 +134,22 @@ impl Recorded {
         self.kernels.clear();
     }
 
-    /// Records a frame. The buffers are there already.
+    /// Records a frame for a device with so many queue families, of one queue each. The buffers are there already.
     pub(super) fn fill(
         &mut self,
         input: MkRecordInput<'_, DummyBackend>,
+        families: u32,
         record: &mut MkRecordPass<'_, DummyBackend>,
     ) -> Result<(), MkError> {
         let schedule = input.schedule;
-        let mut queues = schedule.queues.iter();
-        let commands = queues.next().map_or(&[][..], |q| &q.commands);
-        if queues.any(|q| !q.commands.is_empty()) {
-            return Err(misfit("commands on a second queue; this device has one"));
+        let mut queues = schedule.queues.iter().zip(0..).filter(|(q, _)| !q.commands.is_empty());
+        let (commands, family) = queues.next().map_or((&[][..], 0), |(q, family)| (&q.commands[..], family));
+        self.family = family;
+        if queues.next().is_some() {
+            return Err(misfit("commands on two queues in one submission"));
+        }
+        if family >= families.max(1) {
+            return Err(misfit("commands on a queue that this device has not"));
         }
         self.resources.extend_from_slice(&schedule.resources);
         self.index_resources(schedule);
@@ -140,7 +158,18 @@ impl Recorded {
                 Command::Barrier(at) => {
                     let call =
                         schedule.barriers.get(*at as usize).ok_or_else(|| misfit("no such barrier"))?;
-                    Step::Barrier(append(&mut self.entries, schedule.entries_of(call)))
+                    let entries = append(&mut self.entries, schedule.entries_of(call));
+                    let start = self.transfers.len();
+                    for t in schedule.transfers_of(*at) {
+                        let buffer = self.buffer(t.buffer, input)?;
+                        self.transfers.push(Transfer {
+                            buffer,
+                            range: t.range.clone(),
+                            from: t.from,
+                            to: t.to,
+                        });
+                    }
+                    Step::Barrier { entries, transfers: start..self.transfers.len() }
                 }
                 Command::Copy { from, to, regions } => Step::Copy {
                     from: self.buffer(*from, input)?,
@@ -260,6 +289,18 @@ impl Recorded {
         };
         at.filter(|_| there).ok_or_else(|| misfit("a command names a buffer that was not given"))
     }
+}
+
+/// The bytes of a region that begin at `start`; the region was checked to fit.
+pub(super) fn span(start: u64, region: &CopyRegion) -> Range<u64> {
+    start..start.saturating_add(region.size)
+}
+
+/// Whether a region is within both buffers; one that is not is reported and left out.
+pub(super) fn fits(region: &CopyRegion, from: &Block, to: &Block) -> bool {
+    [(from, region.src), (to, region.dst)]
+        .iter()
+        .all(|(b, start)| start.checked_add(region.size).is_some_and(|end| end <= b.size))
 }
 
 fn append<T: Clone>(to: &mut Vec<T>, from: &[T]) -> Range<usize> {

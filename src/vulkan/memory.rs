@@ -3,7 +3,7 @@
 use super::atoms::{Placement, rounded};
 use super::device::Gpu;
 use super::kinds::candidates;
-use super::result::{out_of_memory, refused};
+use super::result::{out_of_host_memory, out_of_memory, refused};
 use crate::{MkBackendBufferDesc, MkError};
 use ash::vk;
 use gpu_allocator::vulkan::{
@@ -156,12 +156,8 @@ impl Memory {
             .usage(vk::BufferUsageFlags::from_raw(usage.bits()))
             .sharing_mode(vk::SharingMode::EXCLUSIVE);
         // SAFETY: the device lives; size and usage were checked above.
-        let raw = unsafe { gpu.device.create_buffer(&info, None) }.map_err(|e| match e {
-            vk::Result::ERROR_OUT_OF_HOST_MEMORY | vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => {
-                out_of_memory(desc.name, desc.size, desc.memory, e)
-            }
-            e => gpu.failed("vkCreateBuffer", e),
-        })?;
+        let raw = unsafe { gpu.device.create_buffer(&info, None) }
+            .map_err(|e| self.not_made(desc, "vkCreateBuffer", e))?;
         let unbound = Unbound { gpu, raw };
         gpu.debug.name(raw, desc.name);
 
@@ -172,12 +168,7 @@ impl Memory {
         if let Err(e) = bound {
             // A failure to free is a bug of the allocator; the memory comes back when it is dropped.
             let _ = slots.allocator.free(allocation);
-            return Err(match e {
-                vk::Result::ERROR_OUT_OF_HOST_MEMORY | vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => {
-                    out_of_memory(desc.name, desc.size, desc.memory, e)
-                }
-                e => gpu.failed("vkBindBufferMemory", e),
-            });
+            return Err(self.not_made(desc, "vkBindBufferMemory", e));
         }
         let address = if by_address {
             let info = vk::BufferDeviceAddressInfo::default().buffer(raw);
@@ -191,6 +182,15 @@ impl Memory {
         let slot = slots.put(Slot { raw: unbound.take(), allocation });
         let mapped = host.map(|p| Mapped(p.cast()));
         Ok(VulkanBuffer { raw, size: desc.size, mapped, coherent, slot, address })
+    }
+
+    /// A buffer could not be made, because `call` failed.
+    fn not_made(&self, desc: &MkBackendBufferDesc<'_>, call: &'static str, result: vk::Result) -> MkError {
+        match result {
+            vk::Result::ERROR_OUT_OF_HOST_MEMORY => out_of_host_memory(desc.name, result),
+            vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => out_of_memory(desc, result),
+            result => self.gpu.failed(call, result),
+        }
     }
 
     /// Memory for a buffer, from the best type that has some left.
@@ -237,14 +237,19 @@ impl Memory {
                 _ => break,
             }
         }
+        // The allocator tells other failures than exhausted device memory as text only.
+        let host = vk::Result::ERROR_OUT_OF_HOST_MEMORY;
         result.map_err(|e| match e {
-            AllocationError::OutOfMemory | AllocationError::FailedToMap(_) => {
-                out_of_memory(desc.name, desc.size, desc.memory, e)
-            }
-            // The allocator tells other failures of the call as text only.
             AllocationError::Internal(text) if text.contains("OUT_OF_HOST_MEMORY") => {
-                out_of_memory(desc.name, desc.size, desc.memory, vk::Result::ERROR_OUT_OF_HOST_MEMORY)
+                out_of_host_memory(desc.name, host)
             }
+            AllocationError::FailedToMap(text) if text == host.to_string() => {
+                out_of_host_memory(desc.name, host)
+            }
+            AllocationError::Internal(text) if text.contains("TOO_MANY_OBJECTS") => {
+                out_of_memory(desc, vk::Result::ERROR_TOO_MANY_OBJECTS)
+            }
+            AllocationError::OutOfMemory | AllocationError::FailedToMap(_) => out_of_memory(desc, e),
             e => MkError::Backend { call: "vkAllocateMemory", source: Box::new(e) },
         })
     }

@@ -24,6 +24,7 @@ mod select;
 mod submit;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use borrow::{MkQueueLock, VulkanBorrow};
 pub use config::VulkanConfig;

@@ -21,6 +21,7 @@ struct Recorder {
 struct Scratch {
     name: Vec<u8>,
     barriers: Vec<vk::MemoryBarrier2<'static>>,
+    transfers: Vec<vk::BufferMemoryBarrier2<'static>>,
     regions: Vec<vk::BufferCopy>,
 }
 
@@ -30,8 +31,14 @@ pub(super) struct Recorders {
     gpu: Arc<Gpu>,
 }
 
+/// Recorders that are made before one is used again that ran: two frames in flight and one that is recorded. How many
+/// there are then depends on how many are needed at most, not on how fast the device was so far.
+const READY: usize = 3;
+
 #[derive(Default)]
 struct Idle {
+    /// How many there are in all.
+    made: usize,
     free: Vec<Recorder>,
     /// Ascending by the timeline value at which each is free.
     running: VecDeque<(u64, Recorder)>,
@@ -83,7 +90,7 @@ impl Recorders {
         let device = &self.gpu.device;
         let mut idle = self.lock();
         let mut recorder = idle.free.pop();
-        if recorder.is_none() && !idle.running.is_empty() {
+        if recorder.is_none() && idle.made >= READY && !idle.running.is_empty() {
             let done = completed()?;
             if idle.running.front().is_some_and(|(value, _)| *value <= done) {
                 recorder = idle.running.pop_front().map(|(_, r)| r);
@@ -111,6 +118,7 @@ impl Recorders {
         let (pool, commands) = command_pool(&self.gpu)?;
         self.gpu.debug.name(pool, "memkit recorder");
         self.gpu.debug.name(commands, "memkit recorder");
+        self.lock().made += 1;
         Ok(Recorder { pool, commands, scratch: Scratch::default() })
     }
 }
@@ -176,6 +184,7 @@ pub(super) unsafe fn record(
         match command {
             Command::Barrier(i) => {
                 let call = input.schedule.barriers.get(*i as usize).ok_or_else(misfit)?;
+                transfers(scratch, &input, *i)?;
                 barrier(gpu, commands, scratch, input.schedule, call);
             }
             Command::Copy { from, to, regions } => {
@@ -209,6 +218,31 @@ fn misfit() -> MkError {
     refused("record", "the schedule names something that was not given with it")
 }
 
+/// The halves of ownership transfers of a barrier call (Vulkan specification 7.7.4).
+fn transfers(
+    scratch: &mut Scratch,
+    input: &MkRecordInput<'_, VulkanBackend>,
+    call: u32,
+) -> Result<(), MkError> {
+    scratch.transfers.clear();
+    for transfer in input.schedule.transfers_of(call) {
+        let entry = transfer.dependency;
+        scratch.transfers.push(
+            vk::BufferMemoryBarrier2::default()
+                .src_stage_mask(vk::PipelineStageFlags2::from_raw(entry.src_stages.bits()))
+                .src_access_mask(vk::AccessFlags2::from_raw(entry.src_access.bits()))
+                .dst_stage_mask(vk::PipelineStageFlags2::from_raw(entry.dst_stages.bits()))
+                .dst_access_mask(vk::AccessFlags2::from_raw(entry.dst_access.bits()))
+                .src_queue_family_index(transfer.from)
+                .dst_queue_family_index(transfer.to)
+                .buffer(buffer(input, transfer.buffer)?.raw())
+                .offset(transfer.range.start)
+                .size(transfer.range.end.saturating_sub(transfer.range.start)),
+        );
+    }
+    Ok(())
+}
+
 fn barrier(
     gpu: &Gpu,
     commands: vk::CommandBuffer,
@@ -225,10 +259,12 @@ fn barrier(
             .dst_stage_mask(vk::PipelineStageFlags2::from_raw(entry.dst_stages.bits()))
             .dst_access_mask(vk::AccessFlags2::from_raw(entry.dst_access.bits()))
     }));
-    if scratch.barriers.is_empty() {
+    if scratch.barriers.is_empty() && scratch.transfers.is_empty() {
         return;
     }
-    let info = vk::DependencyInfo::default().memory_barriers(&scratch.barriers);
+    let info = vk::DependencyInfo::default()
+        .memory_barriers(&scratch.barriers)
+        .buffer_memory_barriers(&scratch.transfers);
     // SAFETY: commands are recorded; stages and accesses fit each other and the queue, the planner sees to it.
     unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
 }

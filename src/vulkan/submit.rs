@@ -3,6 +3,7 @@
 use super::device::Gpu;
 use super::record::{VulkanRecording, command_pool};
 use super::result::refused;
+use super::wait::{Patience, Polled, poll};
 use crate::MkError;
 use ash::vk;
 use smallvec::SmallVec;
@@ -10,15 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a wait polls before it sleeps. A wake-up costs 40 µs, so that most short waits end here.
-const POLL: Duration = Duration::from_micros(20);
-
 /// A timeline semaphore, and how many submissions signal it so far.
 pub(super) struct Timeline {
     semaphore: vk::Semaphore,
     submitted: AtomicU64,
     /// The newest value known to be reached.
     reached: AtomicU64,
+    patience: Patience,
     catch_up: CatchUp,
     gpu: Arc<Gpu>,
 }
@@ -42,7 +41,8 @@ impl Timeline {
             .map_err(|e| gpu.failed("vkCreateSemaphore", e))?;
         gpu.debug.name(semaphore, "memkit timeline");
         let (submitted, reached) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Timeline { semaphore, submitted, reached, catch_up, gpu: Arc::clone(gpu) })
+        let patience = Patience::default();
+        Ok(Timeline { semaphore, submitted, reached, patience, catch_up, gpu: Arc::clone(gpu) })
     }
 
     /// # Safety
@@ -87,27 +87,26 @@ impl Timeline {
         if self.reached.load(Ordering::Acquire) >= value {
             return Ok(true);
         }
-        let start = Instant::now();
-        loop {
-            if self.completed()? >= value {
-                return Ok(true);
-            }
-            let passed = start.elapsed();
-            if passed >= timeout {
-                return Ok(false);
-            }
-            if passed >= POLL {
-                break;
-            }
-            for _ in 0..64 {
-                std::hint::spin_loop();
-            }
+        let begin = Instant::now();
+        let reached = || Ok(self.completed()? >= value);
+        let is_reached = match poll(self.patience.bound(), timeout, reached, || begin.elapsed())? {
+            Polled::Reached => true,
+            Polled::TimedOut => return Ok(false),
+            Polled::InVain => self.sleep(value, timeout.saturating_sub(begin.elapsed()))?,
+        };
+        // A wait that was cut short says nothing about how long it would have been.
+        if is_reached {
+            self.patience.learn(begin.elapsed());
         }
-        let left = timeout.saturating_sub(start.elapsed());
-        let nanoseconds = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        Ok(is_reached)
+    }
+
+    /// Lets the system wait; `false` if the time is over.
+    fn sleep(&self, value: u64, time: Duration) -> Result<bool, MkError> {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (semaphores, values) = ([self.semaphore], [value]);
         let info = vk::SemaphoreWaitInfo::default().semaphores(&semaphores).values(&values);
-        // SAFETY: as above.
+        // SAFETY: the semaphore is a timeline of this device and lives as long as `self`.
         match unsafe { self.gpu.device.wait_semaphores(&info, nanoseconds) } {
             Ok(()) => {
                 self.reached.fetch_max(value, Ordering::Release);
@@ -120,13 +119,21 @@ impl Timeline {
 
     /// Waits for all that was submitted, or until the device is lost.
     pub(super) fn drain(&self) {
+        // On a lost device nothing runs. After any other error something may, and what comes next destroys what it uses.
+        while !self.is_drained() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_drained(&self) -> bool {
         if self.gpu.is_owned() {
-            // SAFETY: the backend is being dropped: nobody else uses the queue. An error means that the device is lost,
-            // and so nothing runs on it.
-            let _ = unsafe { self.gpu.device.device_wait_idle() };
+            // SAFETY: the backend is being dropped: nobody else uses the queue.
+            let idle = unsafe { self.gpu.device.device_wait_idle() };
+            matches!(idle, Ok(()) | Err(vk::Result::ERROR_DEVICE_LOST))
         } else {
             // A lender's other work is none of our business.
-            let _ = self.wait(self.submitted.load(Ordering::Acquire), Duration::MAX);
+            let done = self.wait(self.submitted.load(Ordering::Acquire), Duration::MAX);
+            matches!(done, Ok(true) | Err(MkError::DeviceLost))
         }
     }
 }

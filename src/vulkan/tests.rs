@@ -4,6 +4,7 @@
 mod borrowing;
 mod buffers;
 mod missing;
+mod ownership;
 mod running;
 
 use super::*;

@@ -77,8 +77,14 @@ impl Device {
         state: &GraphState,
         frames: &[Planned<'_>],
     ) -> Option<Device> {
-        let config =
-            DummyBackendConfig { memory_limit: MEMORY, max_buffer_size: MEMORY, ..Default::default() };
+        // Half of the scenes run out of order.
+        let seed: u64 = frames.iter().map(|f| f.graph.len() as u64).sum();
+        let config = DummyBackendConfig {
+            memory_limit: MEMORY,
+            max_buffer_size: MEMORY,
+            adversary: (seed % 2 == 1).then_some(seed),
+            ..Default::default()
+        };
         let mut device = Device {
             backend: DummyBackend::with_config(config),
             buffers: HashMap::new(),

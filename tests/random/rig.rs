@@ -7,7 +7,8 @@ use memkit_gpu::graph::{
     Planner, Resource, ResourceId, ResourceSlice, Schedule, TransientId,
 };
 use memkit_gpu::{
-    DummyBackend, DummyBuffer, MkBackendBufferDesc, MkGpuBackend, MkHazard, MkMemoryType, MkRecordInput,
+    DummyBackend, DummyBackendConfig, DummyBuffer, MkBackendBufferDesc, MkGpuBackend, MkHazard, MkMemoryType,
+    MkRecordInput,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -142,7 +143,17 @@ pub struct Ran {
 impl Sequence {
     /// Runs the sequence. `instead` replaces one frame's schedule; without `bytes` the passes' kernels are left out.
     pub fn run(&self, instead: Option<(usize, &Schedule)>, bytes: bool) -> Ran {
-        let backend = DummyBackend::new();
+        self.run_on(DummyBackendConfig::default(), instead, bytes)
+    }
+
+    /// The same, on a device with these settings. All frames are submitted before one is waited for.
+    pub fn run_on(
+        &self,
+        config: DummyBackendConfig,
+        instead: Option<(usize, &Schedule)>,
+        bytes: bool,
+    ) -> Ran {
+        let backend = DummyBackend::with_config(config);
         let make = |name: &str, size: u64, host: bool| {
             let memory = if host { MkMemoryType::HostVisible } else { MkMemoryType::DeviceLocal };
             backend.create_buffer(&MkBackendBufferDesc { name, size, usage: usage(), memory }).unwrap()

@@ -56,6 +56,7 @@ impl Bodies<DummyBackend> for Kernels {
 pub(crate) fn run(args: &Args, mesh: &Mesh) -> Result<(), Failure> {
     let backend = DummyBackend::with_config(DummyBackendConfig {
         skip_barrier: args.skip_barrier,
+        adversary: args.adversary,
         ..Default::default()
     });
     let config = MkGpuConfig { frames_in_flight: args.in_flight as usize, ..Default::default() };

@@ -4,12 +4,14 @@
 //! world after the frame, still needs. Culling is transitive by construction: a node that is left out adds nothing
 //! to what is needed.
 
+mod ranges;
 mod why;
 
 use super::Positions;
 use super::resolve::{Local, Resolved, ResolvedUse};
 use crate::frame::{FrameGraph, Mode, NodeKind};
 use crate::schedule::CullReason;
+use ranges::Ranges;
 use why::Why;
 
 /// The outcome, and the memory the walk needs. Positions are those of the declaration order.
@@ -44,46 +46,61 @@ pub(crate) struct Part {
 /// The bytes of one resource that are still needed.
 #[derive(Debug, Default)]
 struct Live {
-    /// Ascending, disjoint, not touching.
-    ranges: Vec<(u64, u64)>,
+    extent: Extent,
+    /// What is needed if it is `Parts`.
+    ranges: Ranges,
     /// Uploads need not be taken out: they are disjoint, and nothing else writes.
     uploads_disjoint: bool,
 }
 
+/// How much of a resource is needed. Most are used as a whole, and need no ranges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Extent {
+    #[default]
+    Nothing,
+    All,
+    Parts,
+}
+
 impl Live {
-    fn intersects(&self, start: u64, end: u64) -> bool {
-        let i = self.ranges.partition_point(|r| r.1 <= start);
-        self.ranges.get(i).is_some_and(|r| r.0 < end)
+    #[inline]
+    fn intersects(&self, u: &ResolvedUse) -> bool {
+        match self.extent {
+            Extent::Nothing => false,
+            Extent::All => true,
+            Extent::Parts => self.ranges.intersects(u.start, u.end),
+        }
     }
 
-    fn insert(&mut self, start: u64, end: u64) {
-        let i = self.ranges.partition_point(|r| r.1 < start);
-        let j = i + self.ranges[i..].partition_point(|r| r.0 <= end);
-        if i == j {
-            self.ranges.insert(i, (start, end));
-            return;
-        }
-        self.ranges[i] = (start.min(self.ranges[i].0), end.max(self.ranges[j - 1].1));
-        self.ranges.drain(i + 1..j);
-    }
-
-    fn remove(&mut self, start: u64, end: u64) {
-        let i = self.ranges.partition_point(|r| r.1 <= start);
-        let j = i + self.ranges[i..].partition_point(|r| r.0 < end);
-        if i == j {
-            return;
-        }
-        let (head, tail) = ((self.ranges[i].0, start), (end, self.ranges[j - 1].1));
-        // By hand: `splice` would collect what is left on the heap.
-        let mut next = i;
-        for left in [head, tail].into_iter().filter(|r| r.0 < r.1) {
-            match self.ranges.get_mut(next).filter(|_| next < j) {
-                Some(place) => *place = left,
-                None => self.ranges.insert(next, left),
+    #[inline]
+    fn insert(&mut self, u: &ResolvedUse) {
+        match self.extent {
+            Extent::All => {}
+            _ if u.whole => self.extent = Extent::All,
+            extent => {
+                if extent == Extent::Nothing {
+                    self.ranges.clear();
+                }
+                self.extent = Extent::Parts;
+                self.ranges.insert(u.start, u.end);
             }
-            next += 1;
         }
-        self.ranges.drain(next.min(j)..j);
+    }
+
+    #[inline]
+    fn remove(&mut self, u: &ResolvedUse, locals: &[Local]) {
+        match self.extent {
+            Extent::Nothing => {}
+            _ if u.whole => self.extent = Extent::Nothing,
+            extent => {
+                if extent == Extent::All {
+                    self.ranges.clear();
+                    self.ranges.insert(0, locals[u.local as usize].size);
+                }
+                self.extent = Extent::Parts;
+                self.ranges.remove(u.start, u.end);
+            }
+        }
     }
 }
 
@@ -94,8 +111,8 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
         let node_index = positions.node(position);
         let node = &graph.nodes[node_index as usize];
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-        let needed = node.side_effects
-            || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u.start, u.end));
+        let needed =
+            node.side_effects || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u));
         if !needed {
             out.why.begin(graph, positions, resolved, &out.keep, position);
             out.culled.push((node_index, out.why.reason(uses)));
@@ -108,7 +125,7 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
         {
             keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
         }
-        need(uses, &mut out.live);
+        need(uses, &resolved.locals, &mut out.live);
         out.why.kept(node_index, uses);
     }
     out.parts.sort_unstable();
@@ -124,12 +141,9 @@ fn begin(graph: &FrameGraph, resolved: &Resolved, out: &mut Kept) {
         out.live.resize_with(resolved.locals.len(), Live::default);
     }
     for (live, local) in out.live.iter_mut().zip(&resolved.locals) {
-        live.ranges.clear();
         live.uploads_disjoint = false;
         // A persistent resource is looked at after the frame; a transient is not.
-        if !local.fresh {
-            live.ranges.push((0, local.size));
-        }
+        live.extent = if local.fresh { Extent::Nothing } else { Extent::All };
     }
     for (index, local) in resolved.locals.iter().enumerate() {
         if local.uploads > 1 && !local.other_writes && !local.fresh {
@@ -164,9 +178,10 @@ fn disjoint(
 
 /// Notes which ranges of an upload stay, if not all of it does.
 fn keep_parts(position: u32, u: &ResolvedUse, live: &Live, parts: &mut Vec<Part>) {
-    let i = live.ranges.partition_point(|r| r.1 <= u.start);
-    let inside = live.ranges[i..].iter().take_while(|r| r.0 < u.end);
-    for r in inside {
+    if live.extent != Extent::Parts {
+        return;
+    }
+    for r in live.ranges.within(u.start, u.end) {
         let (start, end) = (r.0.max(u.start), r.1.min(u.end));
         if (start, end) != (u.start, u.end) {
             parts.push(Part { position, start, end });
@@ -175,39 +190,15 @@ fn keep_parts(position: u32, u: &ResolvedUse, live: &Live, parts: &mut Vec<Part>
 }
 
 /// Moves what is needed to before a kept node.
-fn need(uses: &[ResolvedUse], live: &mut [Live]) {
+#[inline]
+fn need(uses: &[ResolvedUse], locals: &[Local], live: &mut [Live]) {
     for u in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
         let live = &mut live[u.local as usize];
         if !live.uploads_disjoint {
-            live.remove(u.start, u.end);
+            live.remove(u, locals);
         }
     }
     for u in uses.iter().filter(|u| u.reads()) {
-        live[u.local as usize].insert(u.start, u.end);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn live(ranges: &[(u64, u64)]) -> Live {
-        Live { ranges: ranges.to_vec(), ..Live::default() }
-    }
-
-    #[test]
-    fn removing_splits_and_inserting_joins() {
-        let mut l = live(&[(0, 100)]);
-        l.remove(10, 20);
-        assert_eq!(l.ranges, [(0, 10), (20, 100)]);
-        assert!(!l.intersects(10, 20) && l.intersects(9, 11));
-        l.insert(10, 15);
-        assert_eq!(l.ranges, [(0, 15), (20, 100)]);
-        l.insert(12, 25);
-        assert_eq!(l.ranges, [(0, 100)]);
-        l.remove(0, 100);
-        assert!(l.ranges.is_empty());
-        l.remove(3, 4);
-        assert!(l.ranges.is_empty());
+        live[u.local as usize].insert(u);
     }
 }

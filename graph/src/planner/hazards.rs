@@ -5,18 +5,21 @@
 //! arena: a split shares the tail, and a write drops the list.
 
 mod bulk;
+mod covered;
 mod uses;
+mod whole;
 
 use super::Positions;
-use super::cull::Kept;
+use super::cull::{Kept, Part};
 use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
 use crate::access::Access;
 use crate::coverage::Coverage;
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, Mode, Order};
+use crate::frame::{FrameGraph, Mode, NodeKind, Order};
 use crate::pairs::{PairId, PairTable};
 use crate::schedule::HazardKind;
 use crate::state::GraphState;
+use covered::Covered;
 use smallvec::SmallVec;
 use std::ops::Range;
 use uses::{judge_write, keep_write, read, write};
@@ -73,11 +76,20 @@ pub(crate) struct ReadCell {
 /// The outcome. Positions are those of the declaration order.
 #[derive(Debug, Default)]
 pub(crate) struct Hazards {
+    /// What barriers have to see to. Of a node's hazards of one kind between the same two accesses only that with the
+    /// source at the latest level is here, if the levels are known: what serves it serves the others.
     pub(crate) list: Vec<Hazard>,
-    /// Parallel to `list` when causes are asked for, otherwise empty.
-    pub(crate) details: Vec<Detail>,
     /// Per position: where its hazards begin in `list`; one more at the end.
     pub(crate) begin: Vec<u32>,
+    /// Every hazard, if causes are asked for, with what there is to say about it.
+    pub(crate) details: Vec<(Hazard, Detail)>,
+    /// As `begin`, for `details`.
+    pub(crate) details_begin: Vec<u32>,
+    /// Per position: the longest chain of hazards above it. Wrong, and not used, if an explicit order goes against the
+    /// order of declaration.
+    pub(crate) level: Vec<u32>,
+    /// Whether every hazard goes with the order of declaration, so that this is a topological order already.
+    pub(crate) forward: bool,
     /// Hazards of the host against what the frame leaves in host-visible memory.
     pub(crate) host: Vec<Hazard>,
     pub(crate) host_details: Vec<Detail>,
@@ -85,7 +97,10 @@ pub(crate) struct Hazards {
     pub(crate) tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
     orders: Vec<(u32, Order)>,
-    bulk: Vec<bulk::Entered>,
+    bulk: bulk::Bulk,
+    covered: Covered,
+    /// The longest chain of hazards above the node that is walked, as far as known.
+    above: u32,
 }
 
 /// What the walk looks at beside the map.
@@ -95,6 +110,8 @@ struct Walk<'a> {
     cover: &'a Coverage,
     positions: Positions,
     causes: bool,
+    /// The access of uploads.
+    upload: PairId,
 }
 
 /// Walks the frame forwards.
@@ -109,65 +126,94 @@ pub(crate) fn run(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    begin(resolved, out);
-    collect_orders(graph, positions, kept, &mut out.orders);
+    begin(resolved, graph.nodes.len(), out);
+    out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
-    let walk = Walk { graph, state, cover, positions, causes };
+    let upload = pairs.intern(Access::COPY_WRITE);
+    out.covered.begin(&pairs);
+    let walk = Walk { graph, state, cover, positions, causes, upload };
     bulk::enter(&walk, resolved, kept, out);
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
     for position in 0..positions.len() {
-        out.begin.push(out.list.len() as u32);
+        out.begin_node();
         while parts.first().is_some_and(|p| p.position < position) {
             parts = &parts[1..];
         }
-        if !kept.keep[position as usize] {
-            continue;
+        if kept.keep[position as usize] {
+            node(&walk, &mut pairs, position, (resolved, kept), parts, &mut orders, out, errors);
         }
-        let node = &graph.nodes[positions.node(position) as usize];
-        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-        while let Some((then, order)) = out.orders.get(orders).copied()
-            && then <= position
-        {
-            orders += 1;
-            explicit(&walk, &mut pairs, order, resolved, out);
-        }
-        if let [u] = uses
-            && bulk::holds(node, u, resolved, kept)
-        {
-            bulk::judge(&walk, &pairs, u, &resolved.locals, out);
-            continue;
-        }
-        if parts.first().is_some_and(|p| p.position == position) {
-            for part in parts.iter().take_while(|p| p.position == position) {
-                let u = ResolvedUse { start: part.start, end: part.end, ..uses[0] };
-                write(&walk, &mut pairs, position, &u, &resolved.locals, out, errors);
-            }
-            continue;
-        }
-        for u in uses.iter().filter(|u| u.mode == Mode::Read) {
-            read(&walk, &pairs, position, u, &resolved.locals, out, errors);
-        }
-        let writes = uses.iter().filter(|u| u.writes());
-        if writes.clone().nth(1).is_none() {
-            writes.for_each(|u| write(&walk, &mut pairs, position, u, &resolved.locals, out, errors));
-            continue;
-        }
-        // One write must not hide from another what was there before the pass.
-        for u in writes.clone() {
-            judge_write(&walk, &pairs, position, u, &resolved.locals, out, errors);
-        }
-        writes.for_each(|u| keep_write(&walk, &mut pairs, position, u, &resolved.locals, out));
+        out.level.push(out.above);
     }
-    out.begin.push(out.list.len() as u32);
+    out.begin_node();
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;
 }
 
-fn begin(resolved: &Resolved, out: &mut Hazards) {
+/// Enters the uses of one node that is kept; `parts` begins with those of it, if it is kept in part only.
+#[expect(clippy::too_many_arguments, reason = "one step of the walk")]
+fn node(
+    walk: &Walk<'_>,
+    pairs: &mut PairTable,
+    position: u32,
+    (resolved, kept): (&Resolved, &Kept),
+    parts: &[Part],
+    orders: &mut usize,
+    out: &mut Hazards,
+    errors: &mut Vec<GraphError>,
+) {
+    let node = &walk.graph.nodes[walk.positions.node(position) as usize];
+    let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
+    let locals = resolved.locals.as_slice();
+    while let Some((then, order)) = out.orders.get(*orders).copied()
+        && then <= position
+    {
+        *orders += 1;
+        explicit(walk, pairs, order, resolved, out);
+    }
+    if let [u] = uses
+        && bulk::holds(node, u, resolved, kept)
+    {
+        bulk::judge(walk, pairs, u, locals, out);
+        return;
+    }
+    if parts.first().is_some_and(|p| p.position == position) {
+        for part in parts.iter().take_while(|p| p.position == position) {
+            let u = ResolvedUse { start: part.start, end: part.end, whole: false, ..uses[0] };
+            write(walk, pairs, position, &u, locals, out, errors);
+        }
+        return;
+    }
+    let mut writes = 0;
+    for u in uses {
+        if u.mode == Mode::Read {
+            read(walk, pairs, position, u, locals, out, errors);
+        } else {
+            writes += 1;
+        }
+    }
+    if writes == 1 {
+        let written = uses.iter().filter(|u| u.writes());
+        written.for_each(|u| write(walk, pairs, position, u, locals, out, errors));
+    } else if writes > 1 {
+        // One write must not hide from another what was there before the pass.
+        for u in uses.iter().filter(|u| u.writes()) {
+            judge_write(walk, pairs, position, u, locals, out, errors);
+        }
+        for u in uses.iter().filter(|u| u.writes()) {
+            keep_write(walk, pairs, position, u, locals, out);
+        }
+    }
+}
+
+fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.list.clear();
     out.details.clear();
     out.begin.clear();
+    out.details_begin.clear();
+    out.level.clear();
+    out.level.reserve(nodes);
+    out.above = 0;
     out.host.clear();
     out.host_details.clear();
     out.reads.clear();
@@ -180,15 +226,24 @@ fn begin(resolved: &Resolved, out: &mut Hazards) {
     }
 }
 
-/// Sorts the orders between kept nodes by the position of the later one.
-fn collect_orders(graph: &FrameGraph, positions: Positions, kept: &Kept, out: &mut Vec<(u32, Order)>) {
+/// Sorts the orders between kept nodes by the position of the later one. Returns whether all go with the order of
+/// declaration.
+fn collect_orders(
+    graph: &FrameGraph,
+    positions: Positions,
+    kept: &Kept,
+    out: &mut Vec<(u32, Order)>,
+) -> bool {
+    let mut forward = true;
     for order in &graph.orders {
         let (first, then) = (positions.of(order.first.index), positions.of(order.then.index));
         if kept.keep[first as usize] && kept.keep[then as usize] {
             out.push((then, *order));
+            forward &= first < then;
         }
     }
     out.sort_by_key(|o| o.0);
+    forward
 }
 
 /// Enters the hazards of one explicit order: between all that both passes declare.
@@ -213,17 +268,83 @@ fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Res
     for &src_pair in &firsts {
         for &dst_pair in &thens {
             let hazard = Hazard { src, src_pair, dst_pair, kind: HazardKind::Order };
-            push(walk, out, hazard, Detail { local: None, range: 0..0, coarsened: false });
+            out.push(walk, hazard, || Detail { local: None, range: 0..0, coarsened: false });
         }
     }
 }
 
-fn push(walk: &Walk<'_>, out: &mut Hazards, hazard: Hazard, detail: Detail) {
-    if walk.causes {
-        out.list.push(hazard);
-        out.details.push(detail);
-    } else if out.list.last() != Some(&hazard) || out.begin.last() == Some(&(out.list.len() as u32)) {
-        out.list.push(hazard);
+impl Hazards {
+    #[inline]
+    fn begin_node(&mut self) {
+        self.begin.push(self.list.len() as u32);
+        self.details_begin.push(self.details.len() as u32);
+        self.above = 0;
+    }
+
+    /// Enters a hazard of the node that is walked.
+    #[inline]
+    fn push(&mut self, walk: &Walk<'_>, hazard: Hazard, detail: impl FnOnce() -> Detail) {
+        if walk.causes {
+            self.details.push((hazard, detail()));
+        }
+        let level = self.level_of(hazard.src);
+        self.above = self.above.max(level + 1);
+        let own = self.begin.last().copied().unwrap_or(0) as usize;
+        for at in own..self.list.len() {
+            let known = self.list[at];
+            if known == hazard {
+                return;
+            }
+            if known.alike(&hazard)
+                && self.forward
+                && !self.may_move(walk, &known)
+                && !self.may_move(walk, &hazard)
+            {
+                if known.src.is_before(hazard.src, self.level_of(known.src), level) {
+                    self.list[at].src = hazard.src;
+                }
+                return;
+            }
+        }
+        self.list.push(hazard);
+    }
+
+    fn level_of(&self, src: Source) -> u32 {
+        match src {
+            Source::Node(position) => self.level.get(position as usize).copied().unwrap_or(0),
+            Source::Earlier(_) => 0,
+        }
+    }
+
+    /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
+    fn may_move(&self, walk: &Walk<'_>, hazard: &Hazard) -> bool {
+        match hazard.src {
+            Source::Node(position) if hazard.src_pair == walk.upload || hazard.kind == HazardKind::Order => {
+                let node = &walk.graph.nodes[walk.positions.node(position) as usize];
+                matches!(node.kind, NodeKind::Upload { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Hazard {
+    /// Whether two hazards of one node ask for the same, but for when the source ran.
+    #[inline]
+    fn alike(&self, other: &Self) -> bool {
+        (self.src_pair, self.dst_pair, self.kind) == (other.src_pair, other.dst_pair, other.kind)
+            && matches!(self.src, Source::Node(_)) == matches!(other.src, Source::Node(_))
+    }
+}
+
+impl Source {
+    /// Whether it runs before another, given their levels in this frame.
+    #[inline]
+    fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
+        match (self, other) {
+            (Source::Earlier(a), Source::Earlier(b)) => a < b,
+            _ => level < other_level,
+        }
     }
 }
 

@@ -1,4 +1,7 @@
-//! Phase 4: a topological order with petgraph, and the level of each node.
+//! Phase 4: the level of each node, and the nodes by level.
+//!
+//! Declaration order is a topological order of the hazards by construction, and the walk that found them has counted
+//! the levels along. Only an explicit order can go against it: then petgraph finds an order, or a cycle.
 
 use super::cull::Kept;
 use super::hazards::{Hazards, Source};
@@ -53,10 +56,14 @@ pub(crate) fn run(
     (kept, hazards): (&Kept, &Hazards),
     out: &mut Levels,
 ) -> Result<(), GraphError> {
-    build(positions, kept, hazards, out);
-    let walked = walk(hazards, out);
-    if walked != out.graph.node_count() {
-        return Err(cycle(graph, state, positions, out));
+    if hazards.forward {
+        out.level.clone_from(&hazards.level);
+    } else {
+        build(positions, kept, hazards, out);
+        let walked = walk(hazards, out);
+        if walked != out.graph.node_count() {
+            return Err(cycle(graph, state, positions, out));
+        }
     }
     share_levels(graph, positions, (kept, hazards), out);
     sort(positions, kept, out);
@@ -70,6 +77,13 @@ impl Levels {
             Source::Node(position) => self.level[position as usize],
             Source::Earlier(_) => 0,
         }
+    }
+
+    /// Positions of the nodes of a level; none if there is no such level.
+    pub(crate) fn nodes(&self, level: u32) -> &[u32] {
+        let ends = (self.begin.get(level as usize), self.begin.get(level as usize + 1));
+        let (Some(&begin), Some(&end)) = ends else { return &[] };
+        self.sorted.get(begin as usize..end as usize).unwrap_or(&[])
     }
 
     /// Number of the last level.

@@ -38,6 +38,8 @@ pub(crate) struct ResolvedUse {
     pub(crate) local: u32,
     pub(crate) pair: PairId,
     pub(crate) mode: Mode,
+    /// Whether it is all of the resource.
+    pub(crate) whole: bool,
 }
 
 impl ResolvedUse {
@@ -96,7 +98,8 @@ pub(crate) fn run(
         for u in graph.uses(node) {
             resolve_use(graph, state, backings, node, u, out, errors);
         }
-        if errors.is_empty() {
+        // A pass with one use contradicts itself in nothing.
+        if errors.is_empty() && (out.uses.len() > first + 1 || node.kind != NodeKind::Pass) {
             check_node(graph, state, node, &out.uses[first..], &out.locals, errors);
         }
     }
@@ -108,6 +111,7 @@ pub(crate) fn run(
     }
 }
 
+#[inline]
 fn resolve_use(
     graph: &FrameGraph,
     state: &mut GraphState,
@@ -118,47 +122,60 @@ fn resolve_use(
     errors: &mut Vec<GraphError>,
 ) {
     let pair = state.pairs.intern(u.access);
-    let mut resolved = ResolvedUse { start: u.slice.start, end: u.slice.end, local: 0, pair, mode: u.mode };
     let found = match u.slice.resource {
         Resource::Persistent(id) => persistent(state, id, out),
         Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
         Resource::Transient(_) => None,
     };
-    match found {
-        None => errors.push(missing(graph, node, u.slice.resource)),
-        Some(local) => {
-            resolved.local = local;
-            let size = out.locals[local as usize].size;
-            if resolved.end == ResourceSlice::WHOLE {
-                resolved.end = size;
-            }
-            let usage = out.locals[local as usize].usage;
-            if let Some(error) = check_use(&state.pairs, node, u, &resolved, size, usage) {
-                errors.push(error.named(graph, state, node, u));
-            }
-            let local = &mut out.locals[local as usize];
-            if matches!(node.kind, NodeKind::Upload { .. }) {
-                local.uploads += 1;
-                local.read_before_upload |= local.read;
-            } else if resolved.writes() {
-                local.other_writes = true;
-            }
-            if resolved.reads() {
-                local.read = true;
-                // What the prologue declares comes last here and is meant first.
-                local.read_before_upload |= graph.prologue.is_some();
-            }
-        }
+    let (start, mut end, mode) = (u.slice.start, u.slice.end, u.mode);
+    let Some(local) = found else {
+        errors.push(missing(graph, node, u.slice.resource));
+        out.uses.push(ResolvedUse { start, end, local: 0, pair, mode, whole: false });
+        return;
+    };
+    let of = &mut out.locals[local as usize];
+    if end == ResourceSlice::WHOLE {
+        end = of.size;
+    }
+    let whole = start == 0 && end == of.size;
+    let resolved = ResolvedUse { start, end, local, pair, mode, whole };
+    of.note(&resolved, node.kind, graph.prologue.is_some());
+    let fine = start < end
+        && end <= of.size
+        && node.queue.is_none()
+        && state.pairs.get(pair).plainly_allowed(mode, of.usage);
+    if !fine && let Some(problem) = check_use(&state.pairs, node, u, &resolved, of.size, of.usage) {
+        errors.push(problem.named(graph, state, node, u));
     }
     out.uses.push(resolved);
 }
 
+impl Local {
+    /// Keeps count of what the frame does to it.
+    #[inline]
+    fn note(&mut self, u: &ResolvedUse, kind: NodeKind, prologue: bool) {
+        if matches!(kind, NodeKind::Upload { .. }) {
+            self.uploads += 1;
+            self.read_before_upload |= self.read;
+        } else if u.writes() {
+            self.other_writes = true;
+        }
+        if u.reads() {
+            self.read = true;
+            // What the prologue declares comes last here and is meant first.
+            self.read_before_upload |= prologue;
+        }
+    }
+}
+
+#[inline]
 fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
     let slot = id.index() as usize;
     if let Some(&(stamp, local)) = out.slots.get(slot)
         && stamp == out.stamp
     {
-        return (out.locals[local as usize].resource == Resource::Persistent(id)).then_some(local);
+        // Another version of the slot is stale, or was made stale since.
+        return (out.locals[local as usize].backing == Some(id)).then_some(local);
     }
     let desc = &state.get(id)?.desc;
     let local = push(
@@ -260,7 +277,8 @@ fn check_use(
     None
 }
 
-fn mode_problem(mode: Mode, access: Access) -> Option<&'static str> {
+/// What is wrong with an access in a mode, and what to do.
+pub(crate) fn mode_problem(mode: Mode, access: Access) -> Option<&'static str> {
     match mode {
         Mode::Read if access.writes() => Some("a read must not write; use `modify`, `write` or `overwrite`"),
         Mode::Read if !access.reads() => Some("name an access that reads"),
@@ -341,7 +359,7 @@ fn check_node(
         }
         (NodeKind::Pass, _) => {
             for over in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
-                if let Some(read) = uses.iter().find(|u| u.reads() && u.overlaps(over)) {
+                if let Some(read) = uses.iter().find(|u| u.overlaps(over) && u.reads()) {
                     errors.push(GraphError::Contradiction {
                         pass: label::node(graph, state, node),
                         resource: name(over),

@@ -3,6 +3,7 @@
 use super::Positions;
 use super::cull::{Kept, Part};
 use super::order::Levels;
+use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{FrameGraph, NodeKind};
 use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, Schedule};
@@ -11,9 +12,12 @@ use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, Schedule};
 #[derive(Debug, Default)]
 pub(crate) struct Transfers {
     regions: Vec<Region>,
+    /// The regions' order.
+    order: Vec<Keyed>,
+    spare: Vec<Keyed>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 struct Region {
     from: BufferRef,
     to: BufferRef,
@@ -41,10 +45,10 @@ pub(crate) fn run(
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
         }
-        let Some(range) = level_range(levels, level) else { continue };
-        let nodes = &levels.sorted[range];
+        let nodes = levels.nodes(level);
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
-        emit_copies(&mut scratch.regions, schedule, &mut commands);
+        scratch.sort();
+        scratch.emit(schedule, &mut commands);
         for &position in nodes {
             let index = positions.node(position);
             let node = &graph.nodes[index as usize];
@@ -62,13 +66,7 @@ pub(crate) fn run(
     schedule.queues[0].commands = commands;
 }
 
-fn level_range(levels: &Levels, level: u32) -> Option<std::ops::Range<usize>> {
-    let begin = *levels.begin.get(level as usize)?;
-    let end = *levels.begin.get(level as usize + 1)?;
-    Some(begin as usize..end as usize)
-}
-
-/// The copy regions of some nodes, sorted so that each command's stand together, ascending by destination.
+/// The copy regions of some nodes.
 fn gather(
     graph: &FrameGraph,
     positions: Positions,
@@ -110,9 +108,6 @@ fn gather(
             _ => {}
         }
     }
-    if !out.is_sorted() {
-        out.sort_unstable();
-    }
 }
 
 fn parts_of(parts: &[Part], position: u32) -> &[Part] {
@@ -121,31 +116,49 @@ fn parts_of(parts: &[Part], position: u32) -> &[Part] {
     &parts[begin..end]
 }
 
-/// One copy command a pair of buffers; regions adjacent on both sides become one.
-fn emit_copies(regions: &mut Vec<Region>, schedule: &mut Schedule, commands: &mut Vec<Command>) {
-    let mut rest = regions.as_slice();
-    while let Some(first) = rest.first() {
-        let n = rest.partition_point(|r| (r.from, r.to) <= (first.from, first.to));
-        let begin = schedule.regions.len();
-        for r in &rest[..n] {
-            match schedule.regions[begin..].last_mut() {
-                Some(last) if last.dst + last.size == r.dst && last.src + last.size == r.src => {
+impl Transfers {
+    /// Orders the regions so that those of one command stand together, ascending by destination.
+    fn sort(&mut self) {
+        self.order.clear();
+        self.order.extend((0u32..).zip(&self.regions).map(|(index, r)| Keyed { key: r.dst, index }));
+        radix::sort(&mut self.order, &mut self.spare);
+        // Each sort keeps what the ones before it did where it finds no difference.
+        for buffer in [|r: &Region| r.to, |r: &Region| r.from] {
+            for item in &mut self.order {
+                item.key = match buffer(&self.regions[item.index as usize]) {
+                    BufferRef::Local(i) => u64::from(i),
+                    BufferRef::Host(i) => 1 << 32 | u64::from(i),
+                };
+            }
+            radix::sort(&mut self.order, &mut self.spare);
+        }
+    }
+
+    /// One copy command a pair of buffers; regions adjacent on both sides become one.
+    fn emit(&self, schedule: &mut Schedule, commands: &mut Vec<Command>) {
+        let mut regions = self.order.iter().map(|item| &self.regions[item.index as usize]).peekable();
+        while let Some(first) = regions.next() {
+            let begin = schedule.regions.len();
+            let mut last = first.alone();
+            while let Some(r) = regions.next_if(|r| (r.from, r.to) == (first.from, first.to)) {
+                if last.dst + last.size == r.dst && last.src + last.size == r.src {
                     last.size += r.size;
                     last.merged += 1;
                     last.node = last.node.min(r.node);
+                } else {
+                    schedule.regions.push(std::mem::replace(&mut last, r.alone()));
                 }
-                _ => schedule.regions.push(CopyRegion {
-                    src: r.src,
-                    dst: r.dst,
-                    size: r.size,
-                    node: r.node,
-                    merged: 1,
-                }),
             }
+            schedule.regions.push(last);
+            let regions = begin as u32..schedule.regions.len() as u32;
+            commands.push(Command::Copy { from: first.from, to: first.to, regions });
         }
-        let regions = begin as u32..schedule.regions.len() as u32;
-        commands.push(Command::Copy { from: first.from, to: first.to, regions });
-        rest = &rest[n..];
+    }
+}
+
+impl Region {
+    fn alone(&self) -> CopyRegion {
+        CopyRegion { src: self.src, dst: self.dst, size: self.size, node: self.node, merged: 1 }
     }
 }
 

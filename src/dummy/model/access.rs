@@ -8,7 +8,7 @@ pub(in super::super) type Pair = (Stages, AccessFlags);
 
 /// The pairs of a use: each read, or each write, in every stage where it can occur (Vulkan specification 7.1.3,
 /// table "Supported access types").
-pub(super) fn pairs(access: Access, of: AccessFlags) -> SmallVec<[Pair; 4]> {
+pub(in super::super) fn pairs(access: Access, of: AccessFlags) -> SmallVec<[Pair; 4]> {
     let wanted = access.access.expanded().intersection(of.expanded());
     access
         .stages

@@ -21,11 +21,13 @@
 mod access;
 mod barrier;
 mod order;
+mod ownership;
 mod records;
 
 use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork, Reports};
 use super::memory::Block;
-use access::{Pair, add, pairs};
+pub(super) use access::pairs;
+use access::{Pair, add};
 use barrier::Log;
 use memkit_graph::{Access, AccessFlags, BarrierEntry};
 use records::{Interval, Track, WriteRecord};
@@ -34,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The barrier that `catch_up` stands for: everything before, then everything after.
-const FULL: BarrierEntry = BarrierEntry {
+pub(super) const FULL: BarrierEntry = BarrierEntry {
     src_stages: memkit_graph::Stages::ALL_COMMANDS,
     src_access: AccessFlags::MEMORY_WRITE,
     dst_stages: memkit_graph::Stages::ALL_COMMANDS,
@@ -79,6 +81,8 @@ pub(super) struct Model {
     ops: u64,
     /// The first commands of the running submission's explicit orders.
     orders: Vec<Interval>,
+    /// The queue family of the running submission.
+    pub(super) family: u32,
 }
 
 impl Model {
@@ -139,7 +143,9 @@ impl Model {
         reports: &Reports,
         verdict: &mut Verdict,
     ) {
+        let family = self.family;
         let Some((track, log)) = self.track(block) else { return };
+        ownership::judge(&track.owned, family, block, range, &|| op.party(access), reports);
         let reads = pairs(access, AccessFlags::READS);
         let writes = pairs(access, AccessFlags::WRITES);
         for (part, interval) in track.look(range, log) {

@@ -2,6 +2,7 @@
 
 use super::access::{Pair, PairSet};
 use super::barrier::Log;
+use super::ownership::Owned;
 use crate::dummy::hazard::MkHazardParty;
 use crate::dummy::memory::Block;
 use memkit_graph::{AccessFlags, Stages};
@@ -75,6 +76,8 @@ pub(super) struct Track {
     pub(super) block: Weak<Block>,
     size: u64,
     intervals: BTreeMap<u64, Interval>,
+    /// Bytes that were part of an ownership transfer; the others are anybody's.
+    pub(super) owned: Vec<Owned>,
 }
 
 impl Track {
@@ -83,7 +86,7 @@ impl Track {
         // What the host can write counts as written: the model does not see it write.
         let initialized = block.mappable;
         intervals.insert(0, Interval { end: block.size, seen, initialized, ..Interval::default() });
-        Track { block: Arc::downgrade(block), size: block.size, intervals }
+        Track { block: Arc::downgrade(block), size: block.size, intervals, owned: Vec::new() }
     }
 
     /// The intervals that touch `range`, brought up to date, each with the part of its bytes within `range`.

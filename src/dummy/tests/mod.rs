@@ -1,8 +1,11 @@
 //! Tests of the simulated device on schedules made by hand.
 
+mod adversary;
+mod faults;
 mod kernels;
 mod memory_model;
 mod mistakes;
+mod ownership;
 mod queue;
 
 use super::*;
@@ -235,6 +238,8 @@ fn names(hazard: &MkHazard, first: &str, second: &str) {
         MkHazardWork::Pass(pass) => &**pass == name,
         MkHazardWork::Copy { from, to } => name == format!("{from}->{to}"),
         MkHazardWork::Fill { to } => name == format!("fill {to}"),
+        MkHazardWork::Release { from, to } => name == format!("release {from}->{to}"),
+        MkHazardWork::Acquire { from, to } => name == format!("acquire {from}->{to}"),
         MkHazardWork::Submission => name == "submission",
         MkHazardWork::HostRead => name == "host read",
         MkHazardWork::HostWrite => name == "host write",

@@ -205,7 +205,7 @@ fn recorders_are_recycled_once_their_work_is_done() {
             assert_eq!(plan.run(&backend, &[], &[], false), i);
             wait(&backend, i);
         }
-        assert_eq!(backend.recorders.count(), (0, 1));
+        assert_eq!(backend.recorders.count(), (0, 3));
     });
 }
 

@@ -1,6 +1,6 @@
 //! Why a node was left out: what happens to its bytes later in the frame.
 
-use super::Live;
+use super::Ranges;
 use crate::frame::{FrameGraph, Mode};
 use crate::planner::Positions;
 use crate::planner::resolve::{Resolved, ResolvedUse};
@@ -16,7 +16,7 @@ pub(super) struct Why {
     events: Vec<Event>,
     /// Per resource: the event that comes first in the frame.
     first: Vec<u32>,
-    left: Live,
+    left: Ranges,
 }
 
 #[derive(Debug)]
@@ -78,10 +78,10 @@ impl Why {
     pub(super) fn reason(&mut self, uses: &[ResolvedUse]) -> CullReason {
         let (mut by, mut unread) = (None, None);
         for u in uses.iter().filter(|u| u.writes()) {
-            self.left.ranges.clear();
+            self.left.clear();
             self.left.insert(u.start, u.end);
             let mut at = self.first[u.local as usize];
-            while let Some(event) = self.events.get(at as usize).filter(|_| !self.left.ranges.is_empty()) {
+            while let Some(event) = self.events.get(at as usize).filter(|_| !self.left.is_empty()) {
                 at = event.next;
                 if !self.left.intersects(event.start, event.end) {
                     continue;
@@ -92,7 +92,7 @@ impl Why {
                 by.get_or_insert(event.node);
                 self.left.remove(event.start, event.end);
             }
-            if !self.left.ranges.is_empty() {
+            if !self.left.is_empty() {
                 unread.get_or_insert(u.local);
             }
         }

@@ -9,6 +9,7 @@ use super::{Hazards, NONE, Track, Walk};
 use crate::frame::{Node, NodeKind};
 use crate::pairs::PairTable;
 use crate::planner::cull::Kept;
+use crate::planner::radix::{self, Keyed};
 use crate::planner::resolve::{Local, Resolved, ResolvedUse};
 use crate::schedule::HazardKind;
 use crate::state::RangeState;
@@ -16,13 +17,34 @@ use crate::state::RangeState;
 /// Fewer uploads than this to a buffer take the general way.
 const FEW: u32 = 8;
 
-/// One upload, in the order of the map it becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entered {
+/// One upload.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
     local: u32,
     start: u64,
     end: u64,
     position: u32,
+}
+
+/// The uploads that are entered at once, and the order in which they become maps.
+#[derive(Debug, Default)]
+pub(super) struct Bulk {
+    uploads: Vec<Entered>,
+    order: Vec<Keyed>,
+    spare: Vec<Keyed>,
+}
+
+impl Bulk {
+    /// Orders the uploads by buffer, then ascending.
+    fn sort(&mut self) {
+        self.order.clear();
+        self.order.extend((0u32..).zip(&self.uploads).map(|(index, e)| Keyed { key: e.start, index }));
+        radix::sort(&mut self.order, &mut self.spare);
+        for item in &mut self.order {
+            item.key = self.uploads[item.index as usize].local.into();
+        }
+        radix::sort(&mut self.order, &mut self.spare);
+    }
 }
 
 /// Whether an upload is one of many that are entered at once.
@@ -37,10 +59,11 @@ fn applies(local: u32, resolved: &Resolved, kept: &Kept) -> bool {
 
 /// Makes the maps of all buffers with such uploads.
 pub(super) fn enter(walk: &Walk<'_>, resolved: &Resolved, kept: &Kept, out: &mut Hazards) {
-    out.bulk.clear();
     if !resolved.locals.iter().any(|l| l.uploads >= FEW) {
         return;
     }
+    let mut bulk = std::mem::take(&mut out.bulk);
+    bulk.uploads.clear();
     for position in 0..walk.positions.len() {
         let node = &walk.graph.nodes[walk.positions.node(position) as usize];
         if !matches!(node.kind, NodeKind::Upload { .. }) {
@@ -48,22 +71,23 @@ pub(super) fn enter(walk: &Walk<'_>, resolved: &Resolved, kept: &Kept, out: &mut
         }
         let u = &resolved.uses[node.uses.0 as usize];
         if applies(u.local, resolved, kept) {
-            out.bulk.push(Entered { local: u.local, start: u.start, end: u.end, position });
+            bulk.uploads.push(Entered { local: u.local, start: u.start, end: u.end, position });
         }
     }
-    out.bulk.sort_unstable();
-    let mut rest = out.bulk.as_slice();
-    while let Some(first) = rest.first() {
-        let n = rest.partition_point(|e| e.local == first.local);
+    bulk.sort();
+    let uploads = &bulk.uploads;
+    for same in bulk.order.chunk_by(|a, b| a.key == b.key) {
+        let entered = same.iter().map(|item| &uploads[item.index as usize]);
+        let Some(first) = entered.clone().next() else { continue };
         let local = &resolved.locals[first.local as usize];
         let pair = write_pair(walk, resolved, first.position);
         let tracks = &mut out.tracks[first.local as usize];
-        lay(&rest[..n], ranges_of(walk, local), local.size, |start, write, prior| {
+        lay(entered, ranges_of(walk, local), local.size, |start, write, prior| {
             let pair = if write == NONE { 0 } else { pair };
             tracks.push(Track { start, write, reads: NONE, prior, pair });
         });
-        rest = &rest[n..];
     }
+    out.bulk = bulk;
 }
 
 /// All uploads write by the same access.
@@ -77,7 +101,12 @@ fn ranges_of<'a>(walk: &Walk<'a>, local: &Local) -> &'a [RangeState] {
 }
 
 /// Calls `push` with the start, the writer and the earlier state of each range, ascending: uploads over what was there.
-fn lay(uploads: &[Entered], ranges: &[RangeState], size: u64, mut push: impl FnMut(u64, u32, u32)) {
+fn lay<'a>(
+    uploads: impl Iterator<Item = &'a Entered>,
+    ranges: &[RangeState],
+    size: u64,
+    mut push: impl FnMut(u64, u32, u32),
+) {
     let mut at = 0;
     let mut r = 0;
     let mut untouched = |from: u64, to: u64, push: &mut dyn FnMut(u64, u32, u32)| {

@@ -1,6 +1,6 @@
 //! One use of one pass: splits the map where it begins and ends, compares it with what is there, and enters it.
 
-use super::{Detail, Hazard, Hazards, NONE, ReadCell, Source, Track, Walk, push};
+use super::{Detail, Hazard, Hazards, NONE, ReadCell, Source, Track, Walk, whole};
 use crate::error::GraphError;
 use crate::frame::Mode;
 use crate::pairs::PairTable;
@@ -61,10 +61,6 @@ fn touched(out: &Hazards, u: &ResolvedUse, i: usize) -> Range<u64> {
     tracks[i].start..tracks.get(i + 1).map_or(u.end, |t| t.start).min(u.end)
 }
 
-fn detail(out: &Hazards, u: &ResolvedUse, i: usize, coarsened: bool) -> Detail {
-    Detail { local: Some(u.local), range: touched(out, u, i), coarsened }
-}
-
 pub(super) fn read(
     walk: &Walk<'_>,
     pairs: &PairTable,
@@ -75,6 +71,9 @@ pub(super) fn read(
     errors: &mut Vec<GraphError>,
 ) {
     let local = &locals[u.local as usize];
+    if whole::read(walk, pairs, position, (u, local), out, errors) {
+        return;
+    }
     for i in split_use(walk, u, local, out) {
         let track = out.tracks[u.local as usize][i];
         after_write(walk, pairs, position, (u, local), HazardKind::ReadAfterWrite, i, out, errors);
@@ -96,6 +95,9 @@ pub(super) fn write(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
+    if whole::write(walk, pairs, position, (u, &locals[u.local as usize]), out, errors) {
+        return;
+    }
     let tracks = judge_write(walk, pairs, position, u, locals, out, errors);
     keep_tracks(pairs, position, u, tracks, out);
 }
@@ -203,9 +205,9 @@ fn after_write(
     }
     if track.write != NONE {
         let src = Source::Node(track.write);
+        let touched = touched(out, u, i);
         let hazard = Hazard { src, src_pair: track.pair, dst_pair: u.pair, kind };
-        let detail = detail(out, u, i, false);
-        push(walk, out, hazard, detail);
+        out.push(walk, hazard, || Detail { local: Some(u.local), range: touched, coarsened: false });
         return;
     }
     let prior = prior_of(walk, local, &track);
@@ -229,7 +231,7 @@ pub(super) fn after_earlier_writes(
     out: &mut Hazards,
 ) {
     for mark in &prior.writes {
-        if !walk.cover.memory_covered(pairs, mark.pair, u.pair, mark.level) {
+        if mark.level >= out.covered.memory(walk.cover, pairs, mark.pair, u.pair) {
             push_earlier(walk, u, kind, *mark, prior, range.clone(), out);
         }
     }
@@ -245,7 +247,7 @@ pub(super) fn after_earlier_reads(
     out: &mut Hazards,
 ) {
     for mark in &prior.reads {
-        if !walk.cover.exec_covered(pairs, mark.pair, u.pair, mark.level) {
+        if mark.level >= out.covered.exec(walk.cover, pairs, mark.pair, u.pair) {
             push_earlier(walk, u, HazardKind::WriteAfterRead, *mark, prior, range.clone(), out);
         }
     }
@@ -261,7 +263,7 @@ fn push_earlier(
     out: &mut Hazards,
 ) {
     let hazard = Hazard { src: Source::Earlier(mark.level), src_pair: mark.pair, dst_pair: u.pair, kind };
-    push(walk, out, hazard, Detail { local: Some(u.local), range, coarsened: prior.coarsened });
+    out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: prior.coarsened });
 }
 
 /// Hazards of a write against the reads since the last write of track `i`.
@@ -281,16 +283,17 @@ fn after_reads(
         if cell.node == position {
             continue;
         }
+        let touched = touched(out, u, i);
         let hazard = Hazard { src: Source::Node(cell.node), src_pair: cell.pair, dst_pair: u.pair, kind };
-        let detail = detail(out, u, i, false);
-        push(walk, out, hazard, detail);
+        out.push(walk, hazard, || Detail { local: Some(u.local), range: touched, coarsened: false });
     }
     if let Some(prior) = prior_of(walk, local, &track) {
         after_earlier_reads(walk, pairs, u, prior, touched(out, u, i), out);
     }
 }
 
-fn uninitialized(
+#[cold]
+pub(super) fn uninitialized(
     walk: &Walk<'_>,
     position: u32,
     range: Range<u64>,

@@ -1,0 +1,84 @@
+//! U1 to U4: one call an upload, one frame after the other, two in flight.
+
+use crate::args::{Args, Work};
+use crate::workload::{Frame, Workload};
+use crate::{Failure, check, clock, report};
+use memkit_gpu::{
+    DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkGpu, MkGpuBackend,
+    VulkanBackend, VulkanConfig,
+};
+use std::time::Instant;
+
+pub(crate) fn on_vulkan(work: Work, args: &Args) -> Result<bool, Failure> {
+    run(&MkGpu::new(VulkanBackend::new(VulkanConfig::default())?), work, args)
+}
+
+pub(crate) fn on_dummy(work: Work, args: &Args) -> Result<bool, Failure> {
+    let config = DummyBackendConfig { check: false, ..Default::default() };
+    run(&MkGpu::new(DummyBackend::with_config(config)), work, args)
+}
+
+fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool, Failure> {
+    let workload = Workload::new(work, args.uploads)?;
+    let (count, size) = workload.buffers;
+    let buffers: Vec<MkDeviceBuffer> = (0..count)
+        .map(|_| gpu.create_device_buffer(size, MkBufferUsage::STORAGE))
+        .collect::<Result<_, _>>()?;
+    // What nobody wrote cannot be read back.
+    let mut zeros = gpu.begin_frame()?;
+    for buffer in &buffers {
+        zeros.fill(buffer, 0);
+    }
+    zeros.submit()?;
+    for number in 0..args.warmup {
+        frame(gpu, &buffers, workload.frame(number))?;
+    }
+    gpu.wait_idle()?;
+
+    let mut wall = Vec::with_capacity(args.frames);
+    let (process, thread, begin) = (clock::of_process(), clock::of_thread(), Instant::now());
+    for number in args.warmup..args.warmup + args.frames {
+        let uploads = workload.frame(number);
+        let mut result = Ok(());
+        let begin = Instant::now();
+        clock::region(&mut || result = frame(gpu, &buffers, uploads));
+        wall.push(begin.elapsed().as_secs_f64() * 1e6);
+        result?;
+    }
+    let thread = since(thread, clock::of_thread(), args.frames);
+    gpu.wait_idle()?;
+    let mean = begin.elapsed().as_secs_f64() * 1e6 / args.frames as f64;
+    let process = since(process, clock::of_process(), args.frames);
+
+    let frames = args.warmup + args.frames;
+    let right = args.no_check || check::holds(&workload, frames, |i| read(gpu, &buffers[i]))?;
+    let uploads = workload.frame(0).uploads.len();
+    let (bytes, memory) = (workload.bytes(), clock::most_memory());
+    report::Uploads { work, uploads, bytes, wall, mean, thread, process, memory, right }.print();
+    Ok(right)
+}
+
+fn frame<B: MkGpuBackend>(
+    gpu: &MkGpu<B>,
+    buffers: &[MkDeviceBuffer],
+    declared: &Frame,
+) -> Result<(), MkError> {
+    let mut frame = gpu.begin_frame()?;
+    for upload in &declared.uploads {
+        frame.upload(&buffers[upload.buffer], upload.offset, declared.bytes_of(upload))?;
+    }
+    frame.submit()?;
+    Ok(())
+}
+
+fn read<B: MkGpuBackend>(gpu: &MkGpu<B>, buffer: &MkDeviceBuffer) -> Result<Vec<u8>, Failure> {
+    let mut frame = gpu.begin_frame()?;
+    let ticket = frame.readback::<u8>(buffer, 0..buffer.size())?;
+    frame.submit()?.wait()?;
+    Ok(ticket.try_read(<[u8]>::to_vec)?)
+}
+
+/// Microseconds a frame between two readings of a clock.
+fn since(begin: Option<u64>, end: Option<u64>, frames: usize) -> Option<f64> {
+    Some((end? - begin?) as f64 / 1e3 / frames as f64)
+}
