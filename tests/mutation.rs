@@ -143,6 +143,13 @@ fn every_part_of_a_plan_is_needed() {
     run(6_000, 1);
 }
 
+/// Among these are calls with entries that others of the call make superfluous; few calls have such.
+#[test]
+fn every_part_is_needed_where_entries_have_to_be_pruned() {
+    run(600, 102);
+    run(1_000, 164);
+}
+
 /// Interleaved chains, repeated: the frame that an entry of an earlier call is widened for.
 fn chains(chains: usize, length: usize, frames: usize) -> Case {
     let size = 16;

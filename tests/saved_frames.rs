@@ -115,3 +115,13 @@ fn a_builder_that_is_leaked_leaves_nothing_in_the_frame() {
     let schedule = Planner::new().plan(&frame, &mut state).unwrap().clone();
     assert_eq!((schedule.order.len(), schedule.depth()), (2, 2));
 }
+
+#[test]
+fn nor_does_one_that_is_leaked_before_an_upload() {
+    let (mut state, values, _) = state();
+    let mut frame = FrameGraph::new();
+    std::mem::forget(frame.pass("leaked").read(values, CR));
+    frame.upload(HostSlice { buffer: 0, offset: 0 }, values);
+    let schedule = Planner::new().plan(&frame, &mut state).unwrap().clone();
+    assert_eq!((schedule.order.len(), schedule.regions.len()), (1, 1));
+}

@@ -1,7 +1,7 @@
 //! The shapes uploads are measured with: whole frames of the facade, on the simulated device without its checks. What
 //! a thread counts here is declaring, staging, planning, recording and submitting.
 
-use memkit_gpu::{DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkGpu};
+use memkit_gpu::{Access, DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkGpu};
 
 /// Where a frame's uploads go, 256 bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) enum Shape {
     U2,
     /// One behind the other in one buffer.
     U4,
+    /// As `U1`, and a pass reads them all: a node with as many producers as there are uploads.
+    Read,
 }
 
 const BYTES: usize = 256;
@@ -23,6 +25,8 @@ pub(crate) struct Uploads {
     /// Buffer and offset of each upload.
     places: Vec<(usize, usize)>,
     data: [u8; BYTES],
+    /// Whether a pass reads the first buffer after them.
+    read: bool,
 }
 
 impl Uploads {
@@ -33,13 +37,19 @@ impl Uploads {
         let room = (uploads * 8).next_power_of_two();
         let (count, size) = if shape == Shape::U2 { (uploads, 4096) } else { (1, room * BYTES) };
         let make = |_| gpu.create_device_buffer(size, MkBufferUsage::STORAGE);
-        let buffers = (0..count).map(make).collect::<Result<_, _>>()?;
+        let buffers = (0..count).map(make).collect::<Result<Vec<_>, _>>()?;
         let place = |i: usize| match shape {
-            Shape::U1 => (0, i.wrapping_mul(0x9e37_79b1) % room * BYTES),
+            Shape::U1 | Shape::Read => (0, i.wrapping_mul(0x9e37_79b1) % room * BYTES),
             Shape::U2 => (i, 0),
             Shape::U4 => (0, i * BYTES),
         };
-        Ok(Uploads { gpu, buffers, places: (0..uploads).map(place).collect(), data: [7; BYTES] })
+        if shape == Shape::Read {
+            let mut frame = gpu.begin_frame()?;
+            frame.fill(&buffers[0], 0);
+            frame.submit()?;
+        }
+        let places = (0..uploads).map(place).collect();
+        Ok(Uploads { gpu, buffers, places, data: [7; BYTES], read: shape == Shape::Read })
     }
 
     /// Runs one frame and waits for it.
@@ -53,6 +63,10 @@ impl Uploads {
         let mut frame = self.gpu.begin_frame()?;
         for &(buffer, offset) in &self.places {
             frame.upload(&self.buffers[buffer], offset, &self.data)?;
+        }
+        if self.read {
+            let reads = frame.pass("read").read(&self.buffers[0], Access::COMPUTE_STORAGE_READ);
+            reads.side_effects().record(|_| Ok(()));
         }
         frame.submit()
     }

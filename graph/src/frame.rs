@@ -202,7 +202,8 @@ impl FrameGraph {
     /// Declares a copy of host bytes at `from` to `to`.
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
-        // By hand: uploads come by the thousand.
+        // Not by `transfer`: uploads come by the thousand.
+        self.forget_leaked();
         let start = index(self.uses.len());
         self.uses.push(Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite });
         self.push(Node {

@@ -101,6 +101,8 @@ pub(crate) struct Hazards {
     covered: Covered,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
+    /// Where in `list` the hazards of the node that is walked are that stand for others: one a relation, so few.
+    standing: Vec<u32>,
 }
 
 /// What the walk looks at beside the map.
@@ -278,6 +280,7 @@ impl Hazards {
     fn begin_node(&mut self) {
         self.begin.push(self.list.len() as u32);
         self.details_begin.push(self.details.len() as u32);
+        self.standing.clear();
         self.above = 0;
     }
 
@@ -289,23 +292,24 @@ impl Hazards {
         }
         let level = self.level_of(hazard.src);
         self.above = self.above.max(level + 1);
-        let own = self.begin.last().copied().unwrap_or(0) as usize;
-        for at in own..self.list.len() {
-            let known = self.list[at];
-            if known == hazard {
-                return;
+        if !self.forward || self.may_move(walk, &hazard) {
+            // Only neighbours are compared: a pass may read a thousand uploads.
+            let own = self.begin.last().is_some_and(|&begin| (begin as usize) < self.list.len());
+            if !own || self.list.last() != Some(&hazard) {
+                self.list.push(hazard);
             }
-            if known.alike(&hazard)
-                && self.forward
-                && !self.may_move(walk, &known)
-                && !self.may_move(walk, &hazard)
-            {
+            return;
+        }
+        for &at in &self.standing {
+            let known = self.list[at as usize];
+            if known.alike(&hazard) {
                 if known.src.is_before(hazard.src, self.level_of(known.src), level) {
-                    self.list[at].src = hazard.src;
+                    self.list[at as usize].src = hazard.src;
                 }
                 return;
             }
         }
+        self.standing.push(self.list.len() as u32);
         self.list.push(hazard);
     }
 

@@ -48,6 +48,7 @@ fn split_use(walk: &Walk<'_>, u: &ResolvedUse, local: &Local, out: &mut Hazards)
     split(&mut out.tracks[u.local as usize], ranges, local.size, u.start, u.end)
 }
 
+#[inline]
 fn prior_of<'a>(walk: &Walk<'a>, local: &Local, track: &Track) -> Option<&'a RangeState> {
     if track.prior == NONE {
         return None;
@@ -76,7 +77,8 @@ pub(super) fn read(
     }
     for i in split_use(walk, u, local, out) {
         let track = out.tracks[u.local as usize][i];
-        after_write(walk, pairs, position, (u, local), HazardKind::ReadAfterWrite, i, out, errors);
+        let here = (track, touched(out, u, i));
+        after_write(walk, pairs, position, (u, local), HazardKind::ReadAfterWrite, here, out, errors);
         let head = track.reads;
         let known = out.reads.get(head as usize).is_some_and(|c| c.node == position && c.pair == u.pair);
         if !known {
@@ -116,8 +118,9 @@ pub(super) fn judge_write(
     let kind = if u.mode == Mode::Modify { HazardKind::ReadAfterWrite } else { HazardKind::WriteAfterWrite };
     let tracks = split_use(walk, u, local, out);
     for i in tracks.clone() {
-        after_write(walk, pairs, position, (u, local), kind, i, out, errors);
-        after_reads(walk, pairs, position, (u, local), i, out);
+        let here = (out.tracks[u.local as usize][i], touched(out, u, i));
+        after_write(walk, pairs, position, (u, local), kind, here.clone(), out, errors);
+        after_reads(walk, pairs, position, (u, local), here, out);
     }
     tracks
 }
@@ -187,36 +190,35 @@ fn own_reads(
     kept
 }
 
-/// Hazards against the last write of track `i`, and reads of bytes nobody wrote.
+/// Hazards against the last write of a track, of which `range` is touched, and reads of bytes nobody wrote.
+#[inline]
 #[expect(clippy::too_many_arguments, reason = "one step of the walk")]
-fn after_write(
+pub(super) fn after_write(
     walk: &Walk<'_>,
     pairs: &PairTable,
     position: u32,
     (u, local): (&ResolvedUse, &Local),
     kind: HazardKind,
-    i: usize,
+    (track, range): (Track, Range<u64>),
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    let track = out.tracks[u.local as usize][i];
     if track.write == position {
         return;
     }
     if track.write != NONE {
         let src = Source::Node(track.write);
-        let touched = touched(out, u, i);
         let hazard = Hazard { src, src_pair: track.pair, dst_pair: u.pair, kind };
-        out.push(walk, hazard, || Detail { local: Some(u.local), range: touched, coarsened: false });
+        out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: false });
         return;
     }
     let prior = prior_of(walk, local, &track);
     let written = !local.fresh && prior.is_some_and(|p| p.init != Init::No);
     if u.reads() && !written {
-        uninitialized(walk, position, touched(out, u, i), local, errors);
+        uninitialized(walk, position, range.clone(), local, errors);
     }
     if let Some(prior) = prior {
-        after_earlier_writes(walk, pairs, u, kind, prior, touched(out, u, i), out);
+        after_earlier_writes(walk, pairs, u, kind, prior, range, out);
     }
 }
 
@@ -266,34 +268,34 @@ fn push_earlier(
     out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: prior.coarsened });
 }
 
-/// Hazards of a write against the reads since the last write of track `i`.
-fn after_reads(
+/// Hazards of a write against the reads since the last write of a track, of which `range` is touched.
+#[inline]
+pub(super) fn after_reads(
     walk: &Walk<'_>,
     pairs: &PairTable,
     position: u32,
     (u, local): (&ResolvedUse, &Local),
-    i: usize,
+    (track, range): (Track, Range<u64>),
     out: &mut Hazards,
 ) {
     let kind = HazardKind::WriteAfterRead;
-    let track = out.tracks[u.local as usize][i];
     let mut at = track.reads;
     while let Some(&cell) = out.reads.get(at as usize) {
         at = cell.next;
         if cell.node == position {
             continue;
         }
-        let touched = touched(out, u, i);
         let hazard = Hazard { src: Source::Node(cell.node), src_pair: cell.pair, dst_pair: u.pair, kind };
-        out.push(walk, hazard, || Detail { local: Some(u.local), range: touched, coarsened: false });
+        let range = range.clone();
+        out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: false });
     }
     if let Some(prior) = prior_of(walk, local, &track) {
-        after_earlier_reads(walk, pairs, u, prior, touched(out, u, i), out);
+        after_earlier_reads(walk, pairs, u, prior, range, out);
     }
 }
 
 #[cold]
-pub(super) fn uninitialized(
+fn uninitialized(
     walk: &Walk<'_>,
     position: u32,
     range: Range<u64>,
