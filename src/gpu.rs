@@ -163,7 +163,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
         let ended = Arc::new(Ended::default());
         let largest = backend.capabilities().max_buffer_size;
         let core = Core {
-            state: GraphState::with_max_ranges(config.max_ranges),
+            state: GraphState::for_device(backend.capabilities().stages, config.max_ranges),
             buffers: Vec::new(),
             pending: Pending::default(),
             batches: BatchLog::default(),

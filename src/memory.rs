@@ -1,6 +1,6 @@
 //! Kinds of memory, and what a device can do.
 
-use memkit_graph::BufferUsage;
+use memkit_graph::{BufferUsage, Stages};
 
 /// Where a buffer's bytes live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,6 +75,9 @@ pub struct MkCapabilities {
     pub non_coherent_atom_size: u64,
     /// Whether some device-local memory can be mapped by the host.
     pub unified_memory: bool,
+    /// The stages that its queue runs, as far as the device was made with the features for them. Umbrella stages stand for
+    /// these only; a pass that names another is an error.
+    pub stages: Stages,
     /// The queues used, one name each: what their family can do.
     pub queues: Vec<String>,
 }
@@ -89,6 +92,7 @@ impl MkCapabilities {
             max_buffer_size: 1 << 27,
             non_coherent_atom_size: 256,
             unified_memory: false,
+            stages: Stages::all() - Stages::OPTIONAL,
             queues: Vec::new(),
         }
     }

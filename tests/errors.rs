@@ -3,10 +3,10 @@
 
 mod common;
 use common::*;
-use memkit_gpu::graph::GraphError;
+use memkit_gpu::graph::{AccessFlags, GraphError, Stages};
 use memkit_gpu::{
     Access, DummyBackend, DummyBackendConfig, MkBufferDesc, MkBufferUsage, MkDeviceBuffer, MkError, MkFrame,
-    MkGpu, Queue,
+    MkGpu, MkGpuBackend, Queue,
 };
 use std::error::Error;
 use std::ops::Bound;
@@ -246,6 +246,31 @@ fn a_stage_the_named_queue_does_not_run() {
         frame.pass("draw").on(Queue::Transfer).modify(victim, RW).record(|_| Ok(()));
     });
     assert!(matches!(e, GraphError::StageNotOnQueue { .. }), "{e}");
+}
+
+#[test]
+fn a_stage_the_device_does_not_run() {
+    let stages = Stages::all() - Stages::OPTIONAL;
+    let backend = DummyBackend::with_config(DummyBackendConfig { stages, ..Default::default() });
+    assert_eq!(backend.capabilities().stages, stages);
+    let gpu = MkGpu::new(backend);
+    let b = filled(&gpu, &[1]);
+    let mut frame = gpu.begin_frame().unwrap();
+    let mesh = Access::new(Stages::MESH_SHADER, AccessFlags::SHADER_STORAGE_READ);
+    frame.pass("meshlets").read(&b, mesh).side_effects().record(|_| Ok(()));
+    let e = err(frame.submit());
+    let named = ["`meshlets`", "MESH_SHADER", b.name(), "feature"].map(|name| e.to_string().contains(name));
+    assert_eq!(named, [true; 4], "{e}");
+    assert!(matches!(e.graph(), Some(GraphError::StageNotOnDevice { .. })), "{e}");
+
+    // An umbrella stands for what the device has.
+    let mut frame = gpu.begin_frame().unwrap();
+    let graphics = Access::new(Stages::ALL_GRAPHICS, AccessFlags::SHADER_READ);
+    for access in [Access::VERTEX_STORAGE_READ, graphics] {
+        frame.pass("draw").read(&b, access).side_effects().record(|_| Ok(()));
+    }
+    frame.submit().unwrap();
+    assert_clean(&gpu);
 }
 
 #[test]

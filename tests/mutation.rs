@@ -123,7 +123,12 @@ fn run(mutants: u64, seed: u64) {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut tally = Tally::default();
     while tally.all() < mutants {
-        let limits = Limits { frames: 4, passes: [6, 12, 40][tally.sequences as usize % 3], coarsen: false };
+        let limits = Limits {
+            frames: 4,
+            passes: [6, 12, 40][tally.sequences as usize % 3],
+            coarsen: false,
+            lacking: false,
+        };
         let raw = raw(limits).new_tree(&mut runner).unwrap().current();
         let (sequence, _) = rig::plan(&decode(&raw, limits), rig::How { bare: true });
         check(&sequence, &mut tally);
@@ -173,6 +178,7 @@ fn chains(chains: usize, length: usize, frames: usize) -> Case {
         pool: Vec::new(),
         frames: vec![frame; frames],
         max_ranges: None,
+        stages: Stages::all(),
     }
 }
 
@@ -200,7 +206,7 @@ fn dropped(calls: u64, check: bool) -> Wrong {
     const SEEDS: u64 = 16;
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let limits = Limits { frames: 3, passes: 12, coarsen: false };
+    let limits = Limits { frames: 3, passes: 12, coarsen: false, lacking: false };
     let mut n = Wrong::default();
     while n.total < calls {
         let raw = raw(limits).new_tree(&mut runner).unwrap().current();

@@ -8,13 +8,13 @@
 mod random;
 
 use memkit_gpu::DummyBackendConfig;
-use memkit_gpu::graph::{Access, GraphError, Mode};
+use memkit_gpu::graph::{Access, GraphError, Mode, Stages};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
 use random::{depth, listing, reference, rig};
 use std::cell::Cell;
 
-const LIMITS: Limits = Limits { frames: 6, passes: 200, coarsen: true };
+const LIMITS: Limits = Limits { frames: 6, passes: 200, coarsen: true, lacking: true };
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -208,6 +208,7 @@ fn a_widened_entry_shows_nothing_of_later_writes() {
             Frame { nodes: second, orders: vec![(0, 1)], ..Frame::default() },
         ],
         max_ranges: None,
+        stages: Stages::all(),
     };
     if let Err(text) = check(&case, &mut Tally::default()) {
         panic!("{text}");

@@ -280,3 +280,25 @@ fn an_engines_own_buffer_is_used_as_declared_and_left_alone() {
         }
     });
 }
+
+#[test]
+fn barriers_name_no_stage_that_the_device_was_not_made_with() {
+    use memkit_gpu::graph::{AccessFlags, Stages};
+    let graphics = Access::new(Stages::ALL_GRAPHICS, AccessFlags::SHADER_READ);
+    let anything = Access::new(Stages::ALL_COMMANDS, AccessFlags::MEMORY_READ | AccessFlags::MEMORY_WRITE);
+    silent(MkGpuConfig::default(), |gpu| {
+        let a = buffer(&gpu, "a", 1024);
+        for _ in 0..3 {
+            let mut frame = gpu.begin_frame().unwrap();
+            frame.fill(&a, 1);
+            // What the vertex shader sees already is no part of what the second reader needs: the umbrella comes apart.
+            for access in [Access::VERTEX_STORAGE_READ, graphics] {
+                frame.pass("look").read(&a, access).side_effects().record(|_| Ok(()));
+            }
+            frame.pass("write").write(&a, Access::COMPUTE_STORAGE_WRITE).record(|_| Ok(()));
+            frame.pass("look").read(&a, Access::FRAGMENT_STORAGE_READ).side_effects().record(|_| Ok(()));
+            frame.pass("change").modify(&a, anything).record(|_| Ok(()));
+            frame.submit().unwrap();
+        }
+    });
+}

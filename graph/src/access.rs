@@ -166,6 +166,14 @@ impl Stages {
         .union(Self::TASK_SHADER)
         .union(Self::MESH_SHADER)
         .union(Self::RAY_TRACING_SHADER);
+    /// Stages that a device has only if it was made with a feature or an extension for them. Without it no barrier may
+    /// name them (Vulkan specification, valid usage of `VkMemoryBarrier2`).
+    pub const OPTIONAL: Self = Self::TESSELLATION_CONTROL_SHADER
+        .union(Self::TESSELLATION_EVALUATION_SHADER)
+        .union(Self::GEOMETRY_SHADER)
+        .union(Self::TASK_SHADER)
+        .union(Self::MESH_SHADER)
+        .union(Self::RAY_TRACING_SHADER);
     /// What `ALL_TRANSFER` stands for.
     const TRANSFERS: Self = Self::COPY.union(Self::RESOLVE).union(Self::BLIT).union(Self::CLEAR);
     /// What `VERTEX_INPUT` stands for.
@@ -205,6 +213,22 @@ impl Stages {
             s = s.union(Self::INPUTS);
         }
         s.difference(Self::UMBRELLAS)
+    }
+
+    /// The same stages on a device that runs only `supported` ones: an umbrella bit that stands for others too is
+    /// replaced by those it stands for there. Nothing runs in the others, so that nothing is lost.
+    ///
+    /// ```
+    /// use memkit_graph::Stages;
+    /// let supported = Stages::all() - Stages::OPTIONAL;
+    /// let s = Stages::ALL_GRAPHICS.on(supported);
+    /// assert!(s.contains(Stages::VERTEX_SHADER) && !s.contains(Stages::GEOMETRY_SHADER));
+    /// assert_eq!(Stages::ALL_TRANSFER.on(supported), Stages::ALL_TRANSFER);
+    /// ```
+    #[must_use]
+    pub const fn on(self, supported: Self) -> Self {
+        let all = self.expanded();
+        if supported.contains(all) { self } else { all.intersection(supported) }
     }
 
     /// The same stages with every stage that another one implies left out.

@@ -122,6 +122,18 @@ pub enum GraphError {
         /// The queue asked for.
         queue: Queue,
     },
+    /// A stage the device does not run.
+    #[error(
+        "pass `{pass}` names {stages} ({of}), which the device does not run; make the device with the feature for it, or name another stage"
+    )]
+    StageNotOnDevice {
+        /// The pass.
+        pass: String,
+        /// What the stages are named for: a resource, or an explicit order.
+        of: String,
+        /// The stages in question.
+        stages: Stages,
+    },
     /// A read of bytes nobody wrote.
     #[error("pass `{pass}` reads bytes {}..{} of `{resource}`, which nobody wrote; upload, fill or overwrite them first", range.start, range.end)]
     Uninitialized {

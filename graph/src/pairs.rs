@@ -111,6 +111,8 @@ pub(crate) struct Pair {
     pub(crate) usages: SmallVec<[BufferUsage; 2]>,
     /// Whether each access can happen in one of the stages.
     pub(crate) possible: bool,
+    /// Stages it names that the device does not run.
+    pub(crate) missing: Stages,
     /// The modes it can be declared in, a bit each; none if it is impossible.
     modes: u8,
 }
@@ -129,7 +131,7 @@ impl Pair {
     }
 
     fn find_modes(&mut self) {
-        if self.possible && !self.atom_list.is_empty() {
+        if self.possible && self.missing.is_empty() && !self.atom_list.is_empty() {
             let modes = [Mode::Read, Mode::Write, Mode::Overwrite, Mode::Modify];
             let allowed = modes.into_iter().filter(|&m| mode_problem(m, self.access).is_none());
             self.modes = allowed.fold(0, |set, m| set | 1 << m as u8);
@@ -152,20 +154,33 @@ pub(crate) struct PairTable {
     cache: [PairId; 64],
     stages: Vec<Stages>,
     atoms: Vec<Atom>,
+    /// Stages that the device runs: umbrella stages stand for these only.
+    supported: Stages,
 }
 
 impl Default for PairTable {
     fn default() -> Self {
-        let mut table = PairTable::vacant();
-        table.intern(Access::NONE);
-        table
+        PairTable::new(Stages::all())
     }
 }
 
 impl PairTable {
+    /// For a device that runs these stages.
+    pub(crate) fn new(supported: Stages) -> Self {
+        let mut table = PairTable { supported, ..PairTable::vacant() };
+        table.intern(Access::NONE);
+        table
+    }
+
     /// Stands in while the real one is lent out: no pairs, nothing allocated.
     pub(crate) fn vacant() -> Self {
-        PairTable { pairs: Vec::new(), cache: [0; 64], stages: Vec::new(), atoms: Vec::new() }
+        let (pairs, stages, atoms) = (Vec::new(), Vec::new(), Vec::new());
+        PairTable { pairs, cache: [0; 64], stages, atoms, supported: Stages::all() }
+    }
+
+    /// Those of these stages that the device does not run.
+    pub(crate) fn missing(&self, stages: Stages) -> Stages {
+        stages.difference(self.supported)
     }
 
     #[inline]
@@ -251,6 +266,7 @@ impl PairTable {
 
     fn add(&mut self, access: Access) -> usize {
         let expanded = access.access.expanded();
+        let stages = access.stages.expanded().intersection(self.supported);
         let mut pair = Pair {
             access,
             stages: 0,
@@ -262,15 +278,16 @@ impl PairTable {
             write_stages: 0,
             reads_elsewhere: false,
             usages: access.required_usages().collect(),
-            possible: access.stages.supported_accesses().contains(
+            possible: stages.supported_accesses().contains(
                 access
                     .access
                     .difference(AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE))
                     .expanded(),
             ),
+            missing: self.missing(access.stages),
             modes: 0,
         };
-        for stage in access.stages.expanded().iter() {
+        for stage in stages.iter() {
             let number = self.stage(stage);
             pair.stages |= 1 << number;
             for kind in (expanded & stage.supported_accesses()).iter() {
@@ -328,6 +345,18 @@ mod tests {
         let mut t = PairTable::default();
         let id = t.intern(Access::COMPUTE_STORAGE_READ | Access::VERTEX_ATTRIBUTE_READ);
         assert_eq!(t.get(id).atoms.len(), 2, "no attribute read in the compute shader");
+    }
+
+    #[test]
+    fn umbrella_stages_stand_for_those_of_the_device() {
+        let supported = Stages::all() - Stages::GEOMETRY_SHADER;
+        let mut t = PairTable::new(supported);
+        let all = t.intern(Access::new(Stages::ALL_GRAPHICS, AccessFlags::SHADER_READ));
+        let flags = t.stage_flags(t.get(all).stages);
+        assert!(flags.contains(Stages::VERTEX_SHADER) && !flags.contains(Stages::GEOMETRY_SHADER), "{flags}");
+        assert!(t.get(all).missing.is_empty());
+        let named = t.intern(Access::new(Stages::GEOMETRY_SHADER, AccessFlags::SHADER_READ));
+        assert_eq!(t.get(named).missing, Stages::GEOMETRY_SHADER);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where earlier frames left each persistent resource, and what barriers already cover.
 
+use crate::access::{Queue, Stages};
 use crate::coverage::Coverage;
 use crate::pairs::{PairId, PairTable};
 use crate::resource::{BufferDesc, ResourceId};
@@ -143,9 +144,20 @@ impl GraphState {
     /// it the cheapest neighbours merge conservatively: more is synchronized, never less.
     #[must_use]
     pub fn with_max_ranges(max_ranges: usize) -> Self {
+        Self::for_device(Stages::all(), max_ranges)
+    }
+
+    /// Like [`with_max_ranges`](Self::with_max_ranges), for a device whose queue runs only these stages (and transfers,
+    /// which each does). Umbrella stages stand for those of them only, so that no barrier names another; a pass that names
+    /// another itself is an error.
+    ///
+    /// `stages` holds an umbrella bit where the queue knows it: `ALL_GRAPHICS` and `VERTEX_INPUT` if it draws.
+    /// [`Queue::supported_stages`] without those of [`Stages::OPTIONAL`] that the device was not made with is right.
+    #[must_use]
+    pub fn for_device(stages: Stages, max_ranges: usize) -> Self {
         GraphState {
             resources: SlotMap::with_key(),
-            pairs: PairTable::default(),
+            pairs: PairTable::new(stages | Queue::Transfer.supported_stages()),
             cover: Coverage::default(),
             next_level: 1,
             commits: 0,

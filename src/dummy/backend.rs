@@ -143,7 +143,7 @@ impl DummyBackend {
                 recorded.buffers.push(block.clone());
             }
         }
-        recorded.fill(input, self.config().queue_families, record)
+        recorded.fill(input, self.config().queue_families, self.capabilities.stages, record)
     }
 }
 

@@ -1,5 +1,7 @@
 //! How the simulated device behaves.
 
+use memkit_graph::Stages;
+
 /// Settings of a [`DummyBackend`](crate::DummyBackend).
 ///
 /// ```
@@ -57,6 +59,10 @@ pub struct DummyBackendConfig {
     /// different families. For schedules made by hand, to hold their ownership transfers to the specification; the
     /// planner uses the first alone. Default: 1.
     pub queue_families: u32,
+    /// Stages its queues run, as [`MkCapabilities::stages`](crate::MkCapabilities::stages) reports them; transfers are
+    /// always among them. Umbrella stages stand for these only, and recording a barrier that names another fails. Default:
+    /// all.
+    pub stages: Stages,
 }
 
 impl Default for DummyBackendConfig {
@@ -72,6 +78,7 @@ impl Default for DummyBackendConfig {
             skip_barrier: None,
             adversary: None,
             queue_families: 1,
+            stages: Stages::all(),
         }
     }
 }

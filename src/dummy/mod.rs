@@ -67,6 +67,7 @@ impl DummyBackend {
         capabilities.max_buffer_size = config.max_buffer_size as u64;
         capabilities.non_coherent_atom_size = config.non_coherent_atom_size.max(1) as u64;
         capabilities.unified_memory = !config.simulate_device_local;
+        capabilities.stages = config.stages | memkit_graph::Queue::Transfer.supported_stages();
         capabilities.queues.push("graphics, compute, transfer".to_owned());
         DummyBackend {
             capabilities,

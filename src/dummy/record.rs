@@ -5,7 +5,7 @@ use super::memory::Block;
 use super::{DummyBackend, DummyBuffer};
 use crate::{MkError, MkPass, MkRecordInput, MkRecordPass, MkResolved, MkSlice};
 use memkit_graph::{
-    Access, BarrierEntry, BufferRef, Command, CopyRegion, Mode, Resource, ResourceSlice, Schedule,
+    Access, BarrierEntry, BufferRef, Command, CopyRegion, Mode, Resource, ResourceSlice, Schedule, Stages,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(super) struct Recorded {
     pub(super) catch_up: bool,
     /// Index of the queue family that runs it.
     pub(super) family: u32,
+    /// What the device runs.
+    stages: Stages,
     pub(super) steps: Vec<Step>,
     pub(super) entries: Vec<BarrierEntry>,
     pub(super) regions: Vec<CopyRegion>,
@@ -134,17 +136,20 @@ impl Recorded {
         self.kernels.clear();
     }
 
-    /// Records a frame for a device with so many queue families, of one queue each. The buffers are there already.
+    /// Records a frame for a device with so many queue families, of one queue each, that run these stages. The buffers
+    /// are there already.
     pub(super) fn fill(
         &mut self,
         input: MkRecordInput<'_, DummyBackend>,
         families: u32,
+        stages: Stages,
         record: &mut MkRecordPass<'_, DummyBackend>,
     ) -> Result<(), MkError> {
         let schedule = input.schedule;
         let mut queues = schedule.queues.iter().zip(0..).filter(|(q, _)| !q.commands.is_empty());
         let (commands, family) = queues.next().map_or((&[][..], 0), |(q, family)| (&q.commands[..], family));
         self.family = family;
+        self.stages = stages;
         if queues.next().is_some() {
             return Err(misfit("commands on two queues in one submission"));
         }
@@ -158,6 +163,10 @@ impl Recorded {
                 Command::Barrier(at) => {
                     let call =
                         schedule.barriers.get(*at as usize).ok_or_else(|| misfit("no such barrier"))?;
+                    let named = schedule.entries_of(call).iter().map(|e| e.src_stages | e.dst_stages);
+                    if !stages.contains(named.collect()) {
+                        return Err(misfit("a barrier that names a stage this device does not run"));
+                    }
                     let entries = append(&mut self.entries, schedule.entries_of(call));
                     let start = self.transfers.len();
                     for t in schedule.transfers_of(*at) {
@@ -215,7 +224,7 @@ impl Recorded {
                 resource: u.slice.resource,
                 buffer,
                 range: u.slice.start..end,
-                access: u.access,
+                access: run_by(self.stages, u.access),
                 mode: u.mode,
             });
         }
@@ -238,10 +247,11 @@ impl Recorded {
                 let start = self.order_accesses.len();
                 let node = input.graph.node(pass.index());
                 let uses = node.map_or(&[][..], |n| input.graph.uses(n));
-                self.order_accesses.extend(uses.iter().map(|u| u.access));
-                self.order_accesses.extend(Some(extra).filter(|e| *e != Access::NONE));
+                let declared =
+                    uses.iter().map(|u| u.access).chain(Some(extra).filter(|e| *e != Access::NONE));
+                self.order_accesses.extend(declared.map(|access| run_by(self.stages, access)));
                 if self.order_accesses.len() == start {
-                    self.order_accesses.push(super::order::ANYTHING);
+                    self.order_accesses.push(run_by(self.stages, super::order::ANYTHING));
                 }
                 start..self.order_accesses.len()
             };
@@ -301,6 +311,11 @@ pub(super) fn fits(region: &CopyRegion, from: &Block, to: &Block) -> bool {
     [(from, region.src), (to, region.dst)]
         .iter()
         .all(|(b, start)| start.checked_add(region.size).is_some_and(|end| end <= b.size))
+}
+
+/// An access on a device that runs these stages.
+fn run_by(stages: Stages, access: Access) -> Access {
+    Access::new(access.stages.on(stages), access.access)
 }
 
 fn append<T: Clone>(to: &mut Vec<T>, from: &[T]) -> Range<usize> {

@@ -1,6 +1,7 @@
 //! A device that an engine lends.
 
 use ash::vk;
+use memkit_graph::Stages;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a queue is locked that an engine uses too: Vulkan wants its uses externally synchronized.
@@ -35,6 +36,10 @@ pub struct VulkanBorrow {
     /// The Vulkan version in use: the smallest of what the application asked for, the instance and the device.
     /// At least 1.2. Below 1.3 the extension `VK_KHR_synchronization2` is enabled.
     pub api_version: u32,
+    /// Which of the [stages that need a feature](Stages::OPTIONAL) `device` was made with: `geometryShader`,
+    /// `tessellationShader`, `taskShader`, `meshShader`, `rayTracingPipeline`. A pass that names another of them is an error,
+    /// and no barrier does. Stages that need none are the queue family's.
+    pub optional_stages: Stages,
     /// Whether `device` was made with the feature `bufferDeviceAddress`.
     pub buffer_device_address: bool,
     /// Whether `instance` was made with `VK_EXT_debug_utils`; then objects get names and passes labels.
@@ -49,6 +54,7 @@ impl std::fmt::Debug for VulkanBorrow {
             .field("queue_family", &self.queue_family)
             .field("queue_lock", &self.queue_lock.is_some())
             .field("api_version", &self.api_version)
+            .field("optional_stages", &self.optional_stages)
             .finish_non_exhaustive()
     }
 }

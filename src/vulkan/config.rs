@@ -35,7 +35,8 @@ pub struct VulkanConfig {
     /// Further device extensions to enable, for the application's own pipelines.
     pub device_extensions: Vec<CString>,
     /// Features of Vulkan 1.0 to enable, for the application's own pipelines. Whoever needs features beyond those
-    /// makes the device and lends it with [`VulkanBackend::from_raw`](super::VulkanBackend::from_raw).
+    /// makes the device and lends it with [`VulkanBackend::from_raw`](super::VulkanBackend::from_raw): the stages of mesh and
+    /// ray tracing shaders, too, are for lent devices only.
     pub device_features: vk::PhysicalDeviceFeatures,
 }
 

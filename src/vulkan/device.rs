@@ -8,6 +8,7 @@ use super::result::{failed, refused};
 use super::select::{Candidate, select};
 use crate::MkError;
 use ash::{khr, vk};
+use memkit_graph::Stages;
 use std::ffi::c_char;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ pub(super) struct Gpu {
     pub(super) queue_family: u32,
     pub(super) api_version: u32,
     pub(super) buffer_device_address: bool,
+    /// Those of the stages that need a feature for which the device has it.
+    pub(super) optional_stages: Stages,
     pub(super) sync2: Sync2,
     pub(super) debug: Debug,
     queue: vk::Queue,
@@ -56,6 +59,7 @@ impl Gpu {
             queue_family: chosen.queue_family,
             api_version: chosen.api_version,
             buffer_device_address: chosen.buffer_device_address,
+            optional_stages: optional_stages(&config.device_features),
             queue,
             queue_lock: QueueLock::Own(Mutex::new(())),
             lost: AtomicBool::new(false),
@@ -75,6 +79,7 @@ impl Gpu {
             queue_family: borrow.queue_family,
             api_version: borrow.api_version,
             buffer_device_address: borrow.buffer_device_address,
+            optional_stages: borrow.optional_stages & Stages::OPTIONAL,
             queue: borrow.queue,
             queue_lock: borrow.queue_lock.map_or_else(|| QueueLock::Own(Mutex::new(())), QueueLock::Shared),
             lost: AtomicBool::new(false),
@@ -174,6 +179,14 @@ impl Sync2 {
             Sync2::Khr(fns) => unsafe { fns.queue_submit2(queue, &[submit], vk::Fence::null()) },
         }
     }
+}
+
+/// What features of Vulkan 1.0 give; the others are not enabled on a device made here.
+fn optional_stages(features: &vk::PhysicalDeviceFeatures) -> Stages {
+    let tessellation = Stages::TESSELLATION_CONTROL_SHADER | Stages::TESSELLATION_EVALUATION_SHADER;
+    let stages =
+        [(features.geometry_shader, Stages::GEOMETRY_SHADER), (features.tessellation_shader, tessellation)];
+    stages.into_iter().filter(|(on, _)| *on != vk::FALSE).map(|(_, stages)| stages).collect()
 }
 
 fn create_device(

@@ -36,6 +36,7 @@ pub use record::VulkanRecording;
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
 use ash::vk;
 use device::Gpu;
+use memkit_graph::{Queue, Stages};
 use memory::Memory;
 use record::Recorders;
 use std::ops::Range;
@@ -88,7 +89,8 @@ impl VulkanBackend {
     /// - `queue` is a queue of `queue_family` that `device` was made with, not a protected one;
     /// - `api_version` is at most what the application asked for and what instance and device have;
     /// - the features `timelineSemaphore` and `synchronization2` are enabled on `device`, and below version 1.3 the
-    ///   extension `VK_KHR_synchronization2`; `bufferDeviceAddress` if the field says so;
+    ///   extension `VK_KHR_synchronization2`; `bufferDeviceAddress` if the field says so, and those of
+    ///   the `optional_stages`;
     /// - `VK_EXT_debug_utils` is enabled on `instance` if the field says so;
     /// - `portability_subset` is enabled where the device has it, as Vulkan asks for;
     /// - whoever else uses `queue` (`vkQueueSubmit`, `vkQueuePresentKHR`, `vkQueueWaitIdle`, `vkDeviceWaitIdle` and the
@@ -310,5 +312,7 @@ fn capabilities(gpu: &Gpu) -> (MkCapabilities, u64) {
     ];
     let able: Vec<&str> = names.iter().filter(|(f, _)| flags.intersects(*f)).map(|(_, name)| *name).collect();
     capabilities.queues = vec![able.join(" + ")];
+    let queue = if flags.contains(vk::QueueFlags::GRAPHICS) { Queue::Graphics } else { Queue::Compute };
+    capabilities.stages = queue.supported_stages() & (gpu.optional_stages | !Stages::OPTIONAL);
     (capabilities, atom)
 }

@@ -5,7 +5,7 @@ use crate::lost::every_call_says_so;
 use crate::scene::{Body, Scene, config};
 use crate::{Cause, no_hang, reported};
 use memkit_gpu::ash::vk;
-use memkit_gpu::graph::{BufferDesc, FrameGraph, GraphState, Planner, ResourceSlice};
+use memkit_gpu::graph::{BufferDesc, FrameGraph, GraphState, Planner, ResourceSlice, Stages};
 use memkit_gpu::{
     Access, MkBackendBufferDesc, MkBuffer, MkBufferDesc, MkBufferUsage, MkError, MkFrame, MkGpu,
     MkGpuBackend, MkMemoryType, MkRecordInput, MkSlice, MkValidationLog, VulkanBackend, VulkanBorrow,
@@ -131,6 +131,7 @@ fn run(owner: &Arc<VulkanBackend>, nth: Range<u64>, result: vk::Result, body: Ru
         queue_family: owner.queue_family(),
         queue_lock: None,
         api_version: owner.api_version(),
+        optional_stages: Stages::empty(),
         buffer_device_address: true,
         debug_utils: true,
     };

@@ -13,6 +13,8 @@ pub struct Case {
     pub pool: Vec<u64>,
     pub frames: Vec<Frame>,
     pub max_ranges: Option<usize>,
+    /// Stages that the device runs.
+    pub stages: Stages,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ pub struct Limits {
     pub frames: usize,
     pub passes: usize,
     pub coarsen: bool,
+    /// Devices that lack stages, too.
+    pub lacking: bool,
 }
 
 /// The bytes of one node.
@@ -177,6 +181,15 @@ struct Making {
     few: u8,
 }
 
+/// Every stage, or all that no feature is needed for and some of the others.
+fn stages(limits: Limits, byte: u8) -> Stages {
+    if !limits.lacking || byte.is_multiple_of(2) {
+        return Stages::all();
+    }
+    let lacking = Stages::OPTIONAL.iter().zip(0..).filter(|(_, i)| byte >> (i + 1) & 1 == 0);
+    Stages::all() - lacking.map(|(stage, _)| stage).collect::<Stages>()
+}
+
 pub fn decode(raw: &Raw, limits: Limits) -> Case {
     let k = raw.knobs;
     let buffers = (0..2 + k[0] % 8)
@@ -186,6 +199,7 @@ pub fn decode(raw: &Raw, limits: Limits) -> Case {
         buffers: buffers.collect(),
         pool,
         frames: Vec::new(),
+        stages: stages(limits, k[7]),
         max_ranges: (limits.coarsen && k[3] % 8 == 7).then_some(1 + usize::from(k[4] % 4)),
     };
     let mut making = Making { case, written: Vec::new(), whole: k[5].is_multiple_of(4), few: k[6] };

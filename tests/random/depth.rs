@@ -32,6 +32,8 @@ struct Past {
     records: HashMap<Id, Record>,
     next: Id,
     bytes: HashMap<(bool, usize, u64), Byte>,
+    /// What the device runs.
+    stages: Stages,
 }
 
 /// Transients stand for the pool memory behind them.
@@ -42,15 +44,9 @@ fn key(on: On, byte: u64) -> (bool, usize, u64) {
     }
 }
 
-fn pairs(access: Access, of: AccessFlags) -> Vec<(Stages, AccessFlags)> {
-    let wanted = access.access.expanded() & of.expanded();
-    let stages = access.stages.expanded();
-    stages.iter().flat_map(|s| (s.supported_accesses() & wanted).iter().map(move |a| (s, a))).collect()
-}
-
 /// The expected number of barrier calls of each frame.
 pub fn of(sequence: &Sequence) -> Vec<usize> {
-    let mut past = Past::default();
+    let mut past = Past { stages: sequence.case.stages, ..Past::default() };
     let mut depths = Vec::new();
     for (frame, planned) in sequence.case.frames.iter().zip(&sequence.frames) {
         let kept = live(&sequence.case, frame);
@@ -150,16 +146,22 @@ fn depth(case: &Case, frame: &Frame, kept: &[Option<Vec<Vec<u64>>>], past: &Past
 }
 
 impl Past {
+    fn pairs(&self, access: Access, of: AccessFlags) -> Vec<(Stages, AccessFlags)> {
+        let wanted = access.access.expanded() & of.expanded();
+        let stages = access.stages.expanded() & self.stages;
+        stages.iter().flat_map(|s| (s.supported_accesses() & wanted).iter().map(move |a| (s, a))).collect()
+    }
+
     /// Whether a use of a byte must still wait for an earlier frame.
     fn hazard(&self, key: (bool, usize, u64), u: &Use) -> bool {
         let Some(byte) = self.bytes.get(&key) else { return false };
         let all = AccessFlags::READS | AccessFlags::WRITES;
-        let needs = pairs(u.access, all);
+        let needs = self.pairs(u.access, all);
         let sees = |r: &Record, (s, a): (Stages, AccessFlags)| {
             r.visible.iter().any(|(stages, access)| stages.contains(s) && access.contains(a))
         };
         let memory = byte.write.iter().any(|w| needs.iter().any(|n| !sees(&self.records[w], *n)));
-        let stages: Stages = pairs(u.access, AccessFlags::WRITES).iter().map(|p| p.0).collect();
+        let stages: Stages = self.pairs(u.access, AccessFlags::WRITES).iter().map(|p| p.0).collect();
         let order = u.writes() && byte.reads.iter().any(|r| !self.records[r].after.contains(stages));
         memory || order
     }
@@ -219,10 +221,10 @@ impl Past {
     fn records_of(&mut self, u: &Use) -> Vec<Id> {
         let mut new = Vec::new();
         if u.writes() {
-            new.extend(pairs(u.access, AccessFlags::WRITES));
+            new.extend(self.pairs(u.access, AccessFlags::WRITES));
         }
         if u.reads() {
-            let stages: Stages = pairs(u.access, AccessFlags::READS).iter().map(|p| p.0).collect();
+            let stages: Stages = self.pairs(u.access, AccessFlags::READS).iter().map(|p| p.0).collect();
             new.extend(stages.iter().map(|s| (s, AccessFlags::empty())));
         }
         let first = self.next;

@@ -44,10 +44,8 @@ fn usage() -> BufferUsage {
 
 /// Plans all frames. A frame that cannot be planned is left out of the case; its errors are returned.
 pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
-    let mut state = match case.max_ranges {
-        Some(n) => GraphState::with_max_ranges(n),
-        None => GraphState::new(),
-    };
+    let max_ranges = case.max_ranges.unwrap_or(GraphState::DEFAULT_MAX_RANGES);
+    let mut state = GraphState::for_device(case.stages, max_ranges);
     let mut ids = Vec::new();
     for (i, b) in case.buffers.iter().enumerate() {
         let desc = BufferDesc::new(format!("b{i}"), b.size, usage());
@@ -153,7 +151,7 @@ impl Sequence {
         instead: Option<(usize, &Schedule)>,
         bytes: bool,
     ) -> Ran {
-        let backend = DummyBackend::with_config(config);
+        let backend = DummyBackend::with_config(DummyBackendConfig { stages: self.case.stages, ..config });
         let make = |name: &str, size: u64, host: bool| {
             let memory = if host { MkMemoryType::HostVisible } else { MkMemoryType::DeviceLocal };
             backend.create_buffer(&MkBackendBufferDesc { name, size, usage: usage(), memory }).unwrap()

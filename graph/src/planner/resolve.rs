@@ -1,7 +1,7 @@
 //! Phase 1: looks up every resource once, and finds what is wrong with single declarations.
 
 use super::label;
-use crate::access::{Access, AccessFlags, BufferUsage};
+use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
 use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
@@ -107,6 +107,18 @@ pub(crate) fn run(
         let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
         if !known(order.first) || !known(order.then) {
             errors.push(GraphError::ForeignPass);
+            continue;
+        }
+        for (pass, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
+            let stages = state.pairs.missing(access.stages);
+            if !stages.is_empty() {
+                let pass = label::node(graph, state, &graph.nodes[pass.index()]);
+                errors.push(GraphError::StageNotOnDevice {
+                    pass,
+                    of: "for an explicit order".to_owned(),
+                    stages,
+                });
+            }
         }
     }
 }
@@ -240,6 +252,7 @@ enum Problem {
     Bounds(u64),
     Empty,
     Mode(&'static str),
+    Device(Stages),
     Impossible,
     Usage(BufferUsage, BufferUsage),
     Queue,
@@ -260,6 +273,9 @@ fn check_use(
         return Some(Problem::Empty);
     }
     let pair = pairs.get(resolved.pair);
+    if !pair.missing.is_empty() {
+        return Some(Problem::Device(pair.missing));
+    }
     if let Some(remedy) = mode_problem(u.mode, u.access) {
         return Some(Problem::Mode(remedy));
     }
@@ -303,6 +319,9 @@ impl Problem {
             Problem::Empty => GraphError::EmptyRange { pass, resource, offset: start },
             Problem::Mode(remedy) => {
                 GraphError::ModeMismatch { pass, resource, mode: u.mode, access: u.access, remedy }
+            }
+            Problem::Device(stages) => {
+                GraphError::StageNotOnDevice { pass, of: format!("use of `{resource}`"), stages }
             }
             Problem::Impossible => GraphError::ImpossibleAccess { pass, resource, access: u.access },
             Problem::Usage(needed, has) => GraphError::MissingUsage { pass, resource, needed, has },
@@ -373,7 +392,5 @@ fn check_node(
 }
 
 /// Accesses of a pass that an explicit order names without declaring any: nothing narrower is known.
-pub(crate) const ANYTHING: Access = Access::new(
-    crate::access::Stages::ALL_COMMANDS,
-    AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE),
-);
+pub(crate) const ANYTHING: Access =
+    Access::new(Stages::ALL_COMMANDS, AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE));

@@ -48,6 +48,29 @@ fn the_barrier_a_report_proposes_mends_it() {
 }
 
 #[test]
+fn an_umbrella_stands_for_the_stages_of_the_device() {
+    use memkit_graph::{AccessFlags, Stages};
+    let graphics = A::new(Stages::ALL_GRAPHICS, AccessFlags::SHADER_STORAGE_READ);
+    let drawn = A::VERTEX_STORAGE_READ | FR;
+    let (rig, b, f) = one();
+    rig.run(f.write("w", b, 0..64, CW).barrier(CW, drawn).read("r", b, 0..64, graphics));
+    names(&rig.only(MkHazardKind::ReadAfterWrite), "w", "r");
+
+    let stages = Stages::all() - Stages::OPTIONAL;
+    let mut rig = Rig::with(DummyBackendConfig { stages, ..Default::default() });
+    let b = rig.buffer("b", 64);
+    rig.run(rig.frame().write("w", b, 0..64, CW).barrier(CW, drawn).read("r", b, 0..64, graphics));
+    rig.clean();
+    let c = rig.buffer("c", 64);
+    rig.run(rig.frame().write("w", c, 0..64, CW).barrier(CW, FR).read("r", c, 0..64, graphics));
+    names(&rig.only(MkHazardKind::ReadAfterWrite), "w", "r");
+    let geometry = A::new(Stages::GEOMETRY_SHADER, AccessFlags::SHADER_STORAGE_READ);
+    let error = rig.record(&mut rig.frame().barrier(CW, geometry)).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("a stage this device does not run"), "{why}");
+}
+
+#[test]
 fn disjoint_bytes_need_nothing() {
     let (rig, b, f) = one();
     rig.run(f.write("w1", b, 0..32, CW).write("w2", b, 32..64, CW).barrier(CW, CR).read("r", b, 0..64, CR));

@@ -12,6 +12,7 @@ fn lend(owner: &VulkanBackend) -> VulkanBorrow {
         queue_family: owner.queue_family(),
         queue_lock: None,
         api_version: owner.api_version(),
+        optional_stages: Stages::empty(),
         buffer_device_address: true,
         debug_utils: true,
     }
@@ -24,6 +25,27 @@ fn send_bytes(backend: &VulkanBackend) {
     write(backend, &up, &[5; 512]);
     wait(backend, round_trip(512).run(backend, &[middle], &[up, down], true));
     assert_eq!(read(backend, &down, 512), [5; 512]);
+}
+
+#[test]
+fn stages_that_need_a_feature_are_those_the_device_was_made_with() {
+    silent(|owner| {
+        let plain = owner.capabilities().stages;
+        assert!(plain.contains(Stages::FRAGMENT_SHADER | Stages::ALL_GRAPHICS), "lavapipe draws: {plain}");
+        assert!(!plain.intersects(Stages::OPTIONAL), "{plain}");
+        let lent = VulkanBorrow { optional_stages: Stages::MESH_SHADER | Stages::HOST, ..lend(&owner) };
+        // SAFETY: the owner outlives it and does not use its queue meanwhile; no pass is recorded.
+        let borrowed = unsafe { VulkanBackend::from_raw(lent) }.unwrap();
+        assert_eq!(borrowed.capabilities().stages, plain | Stages::MESH_SHADER);
+    });
+    let device_features =
+        vk::PhysicalDeviceFeatures::default().geometry_shader(true).tessellation_shader(true);
+    let backend = VulkanBackend::new(VulkanConfig { device_features, ..config() }).unwrap();
+    let tessellation = Stages::TESSELLATION_CONTROL_SHADER | Stages::TESSELLATION_EVALUATION_SHADER;
+    assert_eq!(backend.capabilities().stages & Stages::OPTIONAL, tessellation | Stages::GEOMETRY_SHADER);
+    let log = backend.validation_log();
+    drop(backend);
+    assert_silent(&log);
 }
 
 #[test]
