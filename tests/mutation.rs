@@ -13,6 +13,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
 use random::reference;
 use random::rig::{self, Sequence};
+use random::search::{number, seed_of};
 use std::collections::BTreeMap;
 
 /// What is taken away.
@@ -117,9 +118,7 @@ fn check(sequence: &Sequence, tally: &mut Tally) {
 }
 
 fn run(mutants: u64, seed: u64) {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed_of(seed));
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut tally = Tally::default();
     while tally.all() < mutants {
@@ -179,6 +178,7 @@ fn chains(chains: usize, length: usize, frames: usize) -> Case {
         frames: vec![frame; frames],
         max_ranges: None,
         stages: Stages::all(),
+        meaning: &reference::Bytes,
     }
 }
 
@@ -253,7 +253,5 @@ fn dropped_barrier_calls_give_wrong_bytes_under_an_adversary() {
 #[test]
 #[ignore = "long: run with --release; MEMKIT_MUTANTS says how many mutants at least, MEMKIT_SEED which"]
 fn every_part_of_many_plans_is_needed() {
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     run(number("MEMKIT_MUTANTS", 100_000), number("MEMKIT_SEED", 2));
 }

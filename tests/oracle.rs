@@ -9,10 +9,10 @@ mod random;
 
 use memkit_gpu::DummyBackendConfig;
 use memkit_gpu::graph::{Access, GraphError, Mode, Stages};
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
+use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use};
+use random::run::Ran;
+use random::search::{number, search, seed_of};
 use random::{depth, listing, reference, rig};
-use std::cell::Cell;
 
 const LIMITS: Limits = Limits { frames: 6, passes: 200, coarsen: true, lacking: true };
 
@@ -49,7 +49,7 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
         tally.calls += calls as u64;
     }
     let expected = reference::run(&sequence.case);
-    for adversary in [None, Some(seed_of(&sequence.case))] {
+    for adversary in [None, Some(adversary_of(&sequence.case))] {
         let ran = sequence.run_on(DummyBackendConfig { adversary, ..Default::default() }, None, true);
         right(&sequence, &ran, &expected).map_err(|e| format!("adversary {adversary:?}: {e}"))?;
     }
@@ -59,7 +59,7 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
 }
 
 /// No hazard, and the expected bytes.
-fn right(sequence: &rig::Sequence, ran: &rig::Ran, expected: &[Vec<u8>]) -> Result<(), String> {
+fn right(sequence: &rig::Sequence, ran: &Ran, expected: &[Vec<u8>]) -> Result<(), String> {
     if let Some(hazard) = ran.hazards.first() {
         let k = hazard.second.submission as usize - 1;
         return Err(format!(
@@ -77,7 +77,7 @@ fn right(sequence: &rig::Sequence, ran: &rig::Ran, expected: &[Vec<u8>]) -> Resu
 }
 
 /// An adversary's seed that the case gives, so that a smaller case keeps its own.
-fn seed_of(case: &Case) -> u64 {
+fn adversary_of(case: &Case) -> u64 {
     let nodes = case.frames.iter().flat_map(|f| &f.nodes);
     nodes.fold(0, |seed, n| reference::mix(seed, &n.salt.to_le_bytes()))
 }
@@ -103,60 +103,19 @@ fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs cases until `frames` frames are done.
-fn run(frames: u64, limits: Limits, seed: [u8; 32]) -> Tally {
-    let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
-    let config =
-        Config { cases: u32::MAX, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
-    let tally = Cell::new(Tally::default());
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    while tally.take_and_put(|t| t.frames) < frames {
-        let strategy = raw(limits);
-        let outcome = run_one(&mut runner, &strategy, limits, &tally);
-        if let Err(text) = outcome {
-            panic!("{text}");
-        }
-    }
-    tally.take()
-}
-
-trait Peek {
-    fn take_and_put<R>(&self, f: impl FnOnce(&mut Tally) -> R) -> R;
-}
-
-impl Peek for Cell<Tally> {
-    fn take_and_put<R>(&self, f: impl FnOnce(&mut Tally) -> R) -> R {
-        let mut tally = self.take();
-        let r = f(&mut tally);
-        self.set(tally);
-        r
-    }
-}
-
-fn run_one(
-    runner: &mut TestRunner,
-    strategy: &impl proptest::strategy::Strategy<Value = random::case::Raw>,
-    limits: Limits,
-    tally: &Cell<Tally>,
-) -> Result<(), String> {
-    let tree = strategy.new_tree(runner).map_err(|e| e.to_string())?;
-    let result = runner.run_one(tree, |raw| {
-        let case = decode(&raw, limits);
-        tally.take_and_put(|t| check(&case, t)).map_err(TestCaseError::fail)
+fn run(frames: u64, seed: [u8; 32]) -> Tally {
+    let mut tally = Tally::default();
+    search(frames, LIMITS, seed, &mut |case| {
+        let before = tally.frames;
+        check(case, &mut tally)?;
+        Ok(tally.frames - before)
     });
-    match result {
-        Ok(_) => Ok(()),
-        Err(TestError::Fail(why, raw)) => {
-            let _ = raw;
-            Err(format!("{why}"))
-        }
-        Err(e) => Err(e.to_string()),
-    }
+    tally
 }
 
 #[test]
 fn random_frames_run_without_a_hazard_and_give_the_declared_bytes() {
-    let tally = run(2000, LIMITS, [7; 32]);
+    let tally = run(2000, [7; 32]);
     println!("{tally:?}");
     assert!(tally.passes > 10_000 && tally.calls > 2_000, "{tally:?}");
 }
@@ -164,11 +123,7 @@ fn random_frames_run_without_a_hazard_and_give_the_declared_bytes() {
 #[test]
 #[ignore = "long: run with --release; MEMKIT_FRAMES says how many frames, MEMKIT_SEED which"]
 fn many_random_frames() {
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&number("MEMKIT_SEED", 1).to_le_bytes());
-    let tally = run(number("MEMKIT_FRAMES", 100_000), LIMITS, seed);
+    let tally = run(number("MEMKIT_FRAMES", 100_000), seed_of(number("MEMKIT_SEED", 1)));
     println!("{tally:?}");
 }
 
@@ -209,6 +164,7 @@ fn a_widened_entry_shows_nothing_of_later_writes() {
         ],
         max_ranges: None,
         stages: Stages::all(),
+        meaning: &reference::Bytes,
     };
     if let Err(text) = check(&case, &mut Tally::default()) {
         panic!("{text}");

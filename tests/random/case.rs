@@ -1,6 +1,7 @@
 //! A sequence of frames as plain data, and how random bytes become one. Every byte string is a valid case, so that
 //! shrinking the bytes shrinks the case.
 
+use super::reference::{Bytes, Meaning};
 use memkit_gpu::graph::{Access, AccessFlags, Mode, Stages};
 use proptest::prelude::*;
 use std::ops::Range;
@@ -15,6 +16,8 @@ pub struct Case {
     pub max_ranges: Option<usize>,
     /// Stages that the device runs.
     pub stages: Stages,
+    /// What its nodes do to bytes.
+    pub meaning: &'static dyn Meaning,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +79,7 @@ impl Use {
         self.mode != Mode::Read
     }
 
-    fn overlaps(&self, other: &Use) -> bool {
+    pub fn overlaps(&self, other: &Use) -> bool {
         self.on == other.on && self.range.start < other.range.end && other.range.start < self.range.end
     }
 }
@@ -200,6 +203,7 @@ pub fn decode(raw: &Raw, limits: Limits) -> Case {
         pool,
         frames: Vec::new(),
         stages: stages(limits, k[7]),
+        meaning: &Bytes,
         max_ranges: (limits.coarsen && k[3] % 8 == 7).then_some(1 + usize::from(k[4] % 4)),
     };
     let mut making = Making { case, written: Vec::new(), whole: k[5].is_multiple_of(4), few: k[6] };

@@ -6,6 +6,8 @@ pub mod case;
 pub mod depth;
 pub mod reference;
 pub mod rig;
+pub mod run;
+pub mod search;
 
 /// The frames up to `k`, as declared and as planned.
 pub fn listing(sequence: &rig::Sequence, k: usize) -> String {

@@ -3,53 +3,112 @@
 use super::case::{Case, Kind, Node, On, Use};
 use memkit_gpu::graph::Mode;
 
-/// What fresh memory of the simulated device holds.
-const FRESH: u8 = 0xCD;
+/// What the nodes of a case do to bytes.
+pub trait Meaning: std::fmt::Debug + Sync {
+    /// What memory holds before anyone writes it.
+    fn fresh(&self, bytes: &mut [u8]);
+    /// The bytes of an upload.
+    fn upload(&self, salt: u32, bytes: &mut [u8]);
+    /// The word of a fill.
+    fn fill(&self, salt: u32) -> u32;
+    /// What a pass does.
+    fn pass(&self, node: &Node, memory: &mut dyn Memory);
+}
+
+/// The bytes behind the uses of a pass, each by its position.
+pub trait Memory {
+    fn read(&mut self, at: usize) -> Vec<u8>;
+    fn write(&mut self, at: usize, f: &mut dyn FnMut(&mut [u8]));
+}
 
 /// The final bytes of every buffer.
 pub fn run(case: &Case) -> Vec<Vec<u8>> {
-    let mut buffers: Vec<Vec<u8>> = case.buffers.iter().map(|b| vec![FRESH; b.size as usize]).collect();
-    for frame in &case.frames {
-        let mut transients: Vec<Vec<u8>> =
-            frame.transients.iter().map(|&size| vec![FRESH; size as usize]).collect();
-        for node in &frame.nodes {
-            step(node, &mut buffers, &mut transients);
+    run_with(case, &mut |_, node, memory| case.meaning.pass(node, memory))
+}
+
+/// The same, with passes done by `pass`, which is given the frame and the position of the pass, too.
+pub fn run_with(case: &Case, pass: &mut dyn FnMut((usize, usize), &Node, &mut dyn Memory)) -> Vec<Vec<u8>> {
+    let fresh = |size: u64| {
+        let mut bytes = vec![0; size as usize];
+        case.meaning.fresh(&mut bytes);
+        bytes
+    };
+    let mut buffers: Vec<Vec<u8>> = case.buffers.iter().map(|b| fresh(b.size)).collect();
+    for (k, frame) in case.frames.iter().enumerate() {
+        let mut transients: Vec<Vec<u8>> = frame.transients.iter().map(|&size| fresh(size)).collect();
+        for (position, node) in frame.nodes.iter().enumerate() {
+            let mut memory = Plain { uses: &node.uses, buffers: &mut buffers, transients: &mut transients };
+            match node.kind {
+                Kind::Pass => pass((k, position), node, &mut memory),
+                Kind::Upload => memory.write(0, &mut |bytes| case.meaning.upload(node.salt, bytes)),
+                Kind::Fill => memory.write(0, &mut |bytes| {
+                    let word = case.meaning.fill(node.salt).to_ne_bytes();
+                    bytes.chunks_mut(4).for_each(|c| c.copy_from_slice(&word));
+                }),
+                Kind::Copy | Kind::Readback => {
+                    let copy = memory.read(0);
+                    memory.write(1, &mut |bytes| bytes.copy_from_slice(&copy));
+                }
+            }
         }
     }
     buffers
 }
 
-fn step(node: &Node, buffers: &mut [Vec<u8>], transients: &mut [Vec<u8>]) {
-    let mut of = |u: &Use, f: &mut dyn FnMut(&mut [u8])| {
+/// Plain bytes.
+struct Plain<'a> {
+    uses: &'a [Use],
+    buffers: &'a mut [Vec<u8>],
+    transients: &'a mut [Vec<u8>],
+}
+
+impl Memory for Plain<'_> {
+    fn read(&mut self, at: usize) -> Vec<u8> {
+        let mut copy = Vec::new();
+        self.write(at, &mut |bytes| copy.extend_from_slice(bytes));
+        copy
+    }
+
+    fn write(&mut self, at: usize, f: &mut dyn FnMut(&mut [u8])) {
+        let u = &self.uses[at];
         let bytes = match u.on {
-            On::Buffer(i) => &mut buffers[i],
-            On::Transient(i) => &mut transients[i],
+            On::Buffer(i) => &mut self.buffers[i],
+            On::Transient(i) => &mut self.transients[i],
         };
         f(&mut bytes[u.range.start as usize..u.range.end as usize]);
-    };
-    match node.kind {
-        Kind::Pass => {
-            let mut hash = begin(node.salt);
-            for u in node.uses.iter().filter(|u| u.reads()) {
-                of(u, &mut |bytes| hash = mix(hash, bytes));
-            }
-            for u in node.uses.iter().filter(|u| u.writes()) {
-                of(u, &mut |bytes| put(hash, u.mode, bytes));
-            }
+    }
+}
+
+/// Everything that is written depends on every byte that is read.
+#[derive(Debug)]
+pub struct Bytes;
+
+impl Meaning for Bytes {
+    /// As fresh memory of the simulated device.
+    fn fresh(&self, bytes: &mut [u8]) {
+        bytes.fill(0xCD);
+    }
+
+    fn upload(&self, salt: u32, bytes: &mut [u8]) {
+        put(begin(salt ^ 0x55), Mode::Overwrite, bytes);
+    }
+
+    fn fill(&self, salt: u32) -> u32 {
+        salt.wrapping_mul(0x0101_0101) ^ 0x1234_5678
+    }
+
+    fn pass(&self, node: &Node, memory: &mut dyn Memory) {
+        let mut hash = begin(node.salt);
+        for (at, _) in node.uses.iter().enumerate().filter(|(_, u)| u.reads()) {
+            hash = mix(hash, &memory.read(at));
         }
-        Kind::Upload => of(&node.uses[0], &mut |bytes| upload(node.salt, bytes)),
-        Kind::Fill => of(&node.uses[0], &mut |bytes| {
-            bytes.chunks_mut(4).for_each(|c| c.copy_from_slice(&fill(node.salt).to_ne_bytes()));
-        }),
-        Kind::Copy | Kind::Readback => {
-            let mut copy = Vec::new();
-            of(&node.uses[0], &mut |bytes| copy.extend_from_slice(bytes));
-            of(&node.uses[1], &mut |bytes| bytes.copy_from_slice(&copy));
+        for (at, u) in node.uses.iter().enumerate().filter(|(_, u)| u.writes()) {
+            memory.write(at, &mut |bytes| put(hash, u.mode, bytes));
         }
     }
 }
 
-pub fn begin(salt: u32) -> u64 {
+fn begin(salt: u32) -> u64 {
     (u64::from(salt) ^ 0xCBF2_9CE4_8422_2325).wrapping_mul(0x100_0000_01B3)
 }
 
@@ -59,7 +118,7 @@ pub fn mix(hash: u64, bytes: &[u8]) -> u64 {
 }
 
 /// What a pass writes; `Write` leaves every third byte as it was.
-pub fn put(hash: u64, mode: Mode, bytes: &mut [u8]) {
+fn put(hash: u64, mode: Mode, bytes: &mut [u8]) {
     for (i, byte) in bytes.iter_mut().enumerate() {
         let new = (hash.wrapping_add(i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
         match mode {
@@ -68,12 +127,4 @@ pub fn put(hash: u64, mode: Mode, bytes: &mut [u8]) {
             _ => *byte = new,
         }
     }
-}
-
-pub fn upload(salt: u32, bytes: &mut [u8]) {
-    put(begin(salt ^ 0x55), Mode::Overwrite, bytes);
-}
-
-pub fn fill(salt: u32) -> u32 {
-    salt.wrapping_mul(0x0101_0101) ^ 0x1234_5678
 }

@@ -1,34 +1,28 @@
-//! Plans a case, and runs the plans on a fresh simulated device.
+//! Plans a case.
 
 use super::case::{Case, Frame, Kind, On, Use};
-use super::reference;
+use super::reference::Meaning;
 use memkit_gpu::graph::{
     BufferDesc, BufferUsage, FrameGraph, GraphState, HostSlice, Mode, PassId, PlanError, PlanOptions,
     Planner, Resource, ResourceId, ResourceSlice, Schedule, TransientId,
 };
-use memkit_gpu::{
-    DummyBackend, DummyBackendConfig, DummyBuffer, MkBackendBufferDesc, MkGpuBackend, MkHazard, MkMemoryType,
-    MkRecordInput,
-};
-use std::collections::HashMap;
-use std::time::Duration;
 
 /// A planned frame.
 pub struct Planned {
     pub graph: FrameGraph,
     pub schedule: Schedule,
     pub passes: Vec<PassId>,
-    transients: Vec<TransientId>,
+    pub transients: Vec<TransientId>,
     /// Bytes of the frame's staging buffer.
-    staging: Vec<u8>,
+    pub staging: Vec<u8>,
 }
 
 /// A planned sequence.
 pub struct Sequence {
     pub case: Case,
     pub frames: Vec<Planned>,
-    ids: Vec<ResourceId>,
-    pool: Vec<ResourceId>,
+    pub ids: Vec<ResourceId>,
+    pub pool: Vec<ResourceId>,
 }
 
 /// Which planning a sequence gets.
@@ -38,7 +32,7 @@ pub struct How {
     pub bare: bool,
 }
 
-fn usage() -> BufferUsage {
+pub fn usage() -> BufferUsage {
     BufferUsage::all() & !BufferUsage::DEVICE_ADDRESS
 }
 
@@ -59,7 +53,7 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
     let mut kept = Case { frames: Vec::new(), ..case.clone() };
     let (mut frames, mut errors) = (Vec::new(), Vec::new());
     for frame in &case.frames {
-        let mut planned = declare(frame, &ids);
+        let mut planned = declare(frame, &ids, case.meaning);
         let options = PlanOptions { causes: !how.bare };
         match planner.plan_with(&planned.graph, &mut state, options, &backings) {
             Ok(schedule) => planned.schedule = schedule.clone(),
@@ -75,7 +69,7 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
     (Sequence { case: kept, frames, ids, pool }, errors)
 }
 
-fn declare(frame: &Frame, ids: &[ResourceId]) -> Planned {
+fn declare(frame: &Frame, ids: &[ResourceId], meaning: &dyn Meaning) -> Planned {
     let mut graph = FrameGraph::new();
     let transients: Vec<_> = frame
         .transients
@@ -108,12 +102,12 @@ fn declare(frame: &Frame, ids: &[ResourceId]) -> Planned {
                 let u = &node.uses[0];
                 let offset = staging.len();
                 staging.resize(offset + (u.range.end - u.range.start) as usize, 0);
-                reference::upload(node.salt, &mut staging[offset..]);
+                meaning.upload(node.salt, &mut staging[offset..]);
                 graph.upload(HostSlice { buffer: 0, offset: offset as u64 }, slice(u))
             }
             Kind::Copy => graph.copy(slice(&node.uses[0]), slice(&node.uses[1])),
             Kind::Readback => graph.readback(slice(&node.uses[0]), slice(&node.uses[1])),
-            Kind::Fill => graph.fill(slice(&node.uses[0]), reference::fill(node.salt)),
+            Kind::Fill => graph.fill(slice(&node.uses[0]), meaning.fill(node.salt)),
         });
     }
     let passes: Vec<PassId> = passes.into_iter().flatten().collect();
@@ -123,124 +117,12 @@ fn declare(frame: &Frame, ids: &[ResourceId]) -> Planned {
     Planned { graph, schedule: Schedule::default(), passes, transients, staging }
 }
 
-fn slice(u: &Use, ids: &[ResourceId], transients: &[TransientId]) -> ResourceSlice {
+pub fn slice(u: &Use, ids: &[ResourceId], transients: &[TransientId]) -> ResourceSlice {
     let resource: Resource = match u.on {
         On::Buffer(i) => ids[i].into(),
         On::Transient(i) => transients[i].into(),
     };
     ResourceSlice::new(resource, u.range.clone())
-}
-
-/// What came of a run.
-pub struct Ran {
-    pub hazards: Vec<MkHazard>,
-    /// Final bytes of the host-visible buffers; empty without bytes.
-    pub bytes: Vec<Option<Vec<u8>>>,
-}
-
-impl Sequence {
-    /// Runs the sequence. `instead` replaces one frame's schedule; without `bytes` the passes' kernels are left out.
-    pub fn run(&self, instead: Option<(usize, &Schedule)>, bytes: bool) -> Ran {
-        self.run_on(DummyBackendConfig::default(), instead, bytes)
-    }
-
-    /// The same, on a device with these settings. All frames are submitted before one is waited for.
-    pub fn run_on(
-        &self,
-        config: DummyBackendConfig,
-        instead: Option<(usize, &Schedule)>,
-        bytes: bool,
-    ) -> Ran {
-        let backend = DummyBackend::with_config(DummyBackendConfig { stages: self.case.stages, ..config });
-        let make = |name: &str, size: u64, host: bool| {
-            let memory = if host { MkMemoryType::HostVisible } else { MkMemoryType::DeviceLocal };
-            backend.create_buffer(&MkBackendBufferDesc { name, size, usage: usage(), memory }).unwrap()
-        };
-        let named = |kind: &str, i: usize| format!("{kind}{i}");
-        let buffers = self.case.buffers.iter().enumerate();
-        let buffers: Vec<_> = buffers.map(|(i, b)| make(&named("b", i), b.size, b.host)).collect();
-        let pool = self.case.pool.iter().enumerate();
-        let pool: Vec<_> = pool.map(|(i, size)| make(&named("pool", i), *size, false)).collect();
-        let mut at: HashMap<Resource, DummyBuffer> = HashMap::new();
-        at.extend(self.ids.iter().zip(&buffers).map(|(id, b)| (Resource::from(*id), *b)));
-        at.extend(self.pool.iter().zip(&pool).map(|(id, b)| (Resource::from(*id), *b)));
-        let mut last = 0;
-        for (k, planned) in self.frames.iter().enumerate() {
-            at.extend(planned.transients.iter().zip(&pool).map(|(id, b)| (Resource::from(*id), *b)));
-            let staging = make(&named("staging", k), planned.staging.len().max(1) as u64, true);
-            if bytes {
-                store(&backend, &staging, &planned.staging);
-            }
-            let schedule = instead.filter(|i| i.0 == k).map_or(&planned.schedule, |i| i.1);
-            last = self.submit(&backend, (k, planned), schedule, (&at, staging), bytes);
-        }
-        assert!(backend.wait(last, Duration::from_secs(60)).unwrap());
-        let bytes = buffers.iter().zip(&self.case.buffers);
-        let bytes = bytes.map(|(b, desc)| desc.host.then(|| load(&backend, b, desc.size))).collect();
-        Ran { hazards: backend.hazards(), bytes }
-    }
-
-    fn submit(
-        &self,
-        backend: &DummyBackend,
-        (k, planned): (usize, &Planned),
-        schedule: &Schedule,
-        (at, staging): (&HashMap<Resource, DummyBuffer>, DummyBuffer),
-        bytes: bool,
-    ) -> u64 {
-        let buffers: Vec<_> = schedule.resources.iter().map(|r| at[r]).collect();
-        let host_buffers = [staging];
-        let input = MkRecordInput {
-            name: "random",
-            graph: &planned.graph,
-            schedule,
-            buffers: &buffers,
-            host_buffers: &host_buffers,
-        };
-        let frame = &self.case.frames[k];
-        let n = frame.nodes.len();
-        // SAFETY: nothing is destroyed before the backend is dropped.
-        let recording = unsafe {
-            backend.record(input, &mut |index, cx| {
-                if bytes {
-                    let node = &frame.nodes[(index as usize + frame.prologue) % n];
-                    let uses = node.uses.iter();
-                    let uses: Vec<(ResourceSlice, Mode)> =
-                        uses.map(|u| (slice(u, &self.ids, &planned.transients), u.mode)).collect();
-                    let salt = node.salt;
-                    cx.dispatch(move |mem| {
-                        let mut hash = reference::begin(salt);
-                        for (slice, mode) in &uses {
-                            if matches!(mode, Mode::Read | Mode::Modify) {
-                                hash = reference::mix(hash, &mem.read_resource::<u8>(*slice)?);
-                            }
-                        }
-                        for (slice, mode) in uses.iter().filter(|u| u.1 != Mode::Read) {
-                            reference::put(hash, *mode, &mut mem.write_resource::<u8>(*slice)?);
-                        }
-                        Ok(())
-                    });
-                }
-                Ok(())
-            })
-        };
-        // SAFETY: as above, and this is the only thread that submits.
-        unsafe { backend.submit(recording.unwrap(), false).unwrap() }
-    }
-}
-
-fn store(backend: &DummyBackend, buffer: &DummyBuffer, bytes: &[u8]) {
-    let mapped = backend.mapped(buffer).unwrap();
-    // SAFETY: the buffer was made with at least this many bytes, and no submission uses it yet.
-    unsafe { mapped.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-    // SAFETY: it lives and is mapped.
-    unsafe { backend.flush(buffer, 0..bytes.len() as u64).unwrap() };
-}
-
-fn load(backend: &DummyBackend, buffer: &DummyBuffer, size: u64) -> Vec<u8> {
-    let mapped = backend.mapped(buffer).unwrap();
-    // SAFETY: that many bytes are mapped, and everything submitted is done.
-    unsafe { std::slice::from_raw_parts(mapped.as_ptr(), size as usize) }.to_vec()
 }
 
 /// Adds a last frame that reads every buffer back into one of the host's, so that a run shows all bytes.
