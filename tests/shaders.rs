@@ -1,6 +1,8 @@
 //! The SPIR-V in the tree belongs to the WGSL beside it; and the passes as kernels give what the reference gives.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod spirv;
+
 use std::path::{Path, PathBuf};
 
 #[path = "../examples/frame_loop/inputs.rs"]
@@ -25,27 +27,10 @@ fn shader((example, name): (&str, &str), extension: &str) -> PathBuf {
     examples.join(example).join("shaders").join(name).with_extension(extension)
 }
 
-/// SPIR-V 1.3 of a compute shader whose entry point is `main`, as bytes; with names, without bounds checks.
+/// A compute shader, as bytes.
 fn compile(name: (&str, &str)) -> Vec<u8> {
-    use naga::back::spv;
     let source = std::fs::read_to_string(shader(name, "wgsl")).unwrap();
-    let module =
-        naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
-    let mut validator =
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
-    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
-    // What depends on the build profile or on other users of naga is stated, so that the bytes do not depend on it.
-    let options = spv::Options {
-        lang_version: (1, 3),
-        flags: spv::WriterFlags::DEBUG,
-        bounds_check_policies: naga::proc::BoundsCheckPolicies::default(),
-        force_loop_bounding: false,
-        emit_int_div_checks: false,
-        ..spv::Options::default()
-    };
-    let pipeline =
-        spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".to_owned() };
-    let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).unwrap();
+    let words = spirv::compile(&source, naga::ShaderStage::Compute);
     words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
