@@ -11,9 +11,9 @@ use memkit_gpu::graph::{Access, AccessFlags, BarrierEntry, Mode, Schedule, Stage
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use random::case::{Buffer, Case, Frame, Kind, Limits, Node, On, Use, decode, raw};
-use random::reference;
 use random::rig::{self, Sequence};
 use random::search::{number, seed_of};
+use random::{NOTHING, reference};
 use std::collections::BTreeMap;
 
 /// What is taken away.
@@ -71,14 +71,6 @@ fn smaller(e: BarrierEntry) -> Vec<(Part, BarrierEntry)> {
     }
     list
 }
-
-/// An entry that does nothing.
-const NOTHING: BarrierEntry = BarrierEntry {
-    src_stages: Stages::empty(),
-    src_access: AccessFlags::empty(),
-    dst_stages: Stages::empty(),
-    dst_access: AccessFlags::empty(),
-};
 
 /// Every mutant of a schedule, with what was taken from where.
 fn mutants(schedule: &Schedule) -> Vec<(Part, String, Schedule)> {

@@ -24,7 +24,8 @@ pub struct VulkanConfig {
     ///
     /// Layers of the last years look across submissions by themselves, and 1.3.239 (Debian 12) is told to by the library.
     /// Others as old need `VK_LAYER_ENABLES=VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT` in the
-    /// environment.
+    /// environment. Layers from 1.4 on look at what shaders access only with
+    /// `VK_LAYER_SYNCVAL_SHADER_ACCESSES_HEURISTIC=1` there.
     pub sync_validation: bool,
     /// Names objects and labels passes for debuggers such as RenderDoc, where the loader has
     /// `VK_EXT_debug_utils`. Always on with `validation`.

@@ -9,6 +9,16 @@ pub mod rig;
 pub mod run;
 pub mod search;
 
+use memkit_gpu::graph::{AccessFlags, BarrierEntry, Stages};
+
+/// An entry that does nothing.
+pub const NOTHING: BarrierEntry = BarrierEntry {
+    src_stages: Stages::empty(),
+    src_access: AccessFlags::empty(),
+    dst_stages: Stages::empty(),
+    dst_access: AccessFlags::empty(),
+};
+
 /// The frames up to `k`, as declared and as planned.
 pub fn listing(sequence: &rig::Sequence, k: usize) -> String {
     use std::fmt::Write;

@@ -106,7 +106,8 @@ impl Sequence {
         Ran { hazards: backend.hazards(), bytes }
     }
 
-    /// Runs the sequence on a backend: all frames are submitted before one is waited for. Returns the final bytes of the
+    /// Runs the sequence on a backend: all frames are recorded before one is submitted, and submitted before
+    /// one is waited for. Returns the final bytes of the
     /// host-visible buffers. With `catch_up` the first submission waits for all that ran on the device before.
     pub fn run_with<B: MkGpuBackend>(
         &self,
@@ -135,14 +136,19 @@ impl Sequence {
         let mut at: HashMap<Resource, B::Buffer> = HashMap::new();
         at.extend(self.ids.iter().zip(&buffers).map(|(id, b)| (Resource::from(*id), *b)));
         at.extend(self.pool.iter().zip(&pool).map(|(id, b)| (Resource::from(*id), *b)));
-        let mut last = 0;
+        let mut recordings = Vec::new();
         for (k, planned) in self.frames.iter().enumerate() {
             at.extend(planned.transients.iter().zip(&pool).map(|(id, b)| (Resource::from(*id), *b)));
             let staging = make(&named("staging", k), planned.staging.len().max(1) as u64, true);
             store(backend, &staging, &planned.staging);
             let schedule = instead.filter(|i| i.0 == k).map_or(&planned.schedule, |i| i.1);
-            let recording = self.record(backend, k, schedule, (&at, staging), bodies);
-            // SAFETY: recorded just now, its buffers live until the wait below, and this is the only thread that submits.
+            recordings.push(self.record(backend, k, schedule, (&at, staging), bodies));
+        }
+        // Recording may look for finished work, and a validation layer that hears of it has nothing to say about what
+        // comes after: no submission comes before the last recording.
+        let mut last = 0;
+        for (k, recording) in recordings.into_iter().enumerate() {
+            // SAFETY: recorded above, its buffers live until the wait below, and this is the only thread that submits.
             last = unsafe { backend.submit(recording, catch_up && k == 0).unwrap() };
         }
         assert!(backend.wait(last, Duration::from_secs(60)).unwrap());

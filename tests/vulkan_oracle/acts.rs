@@ -58,6 +58,21 @@ pub(crate) enum Act {
 pub(crate) const INDICES: usize = 8;
 
 impl Act {
+    /// What it is, for figures.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Act::Shader(Stage::Compute, _) => "compute shader",
+            Act::Shader(Stage::Vertex, _) => "vertex shader",
+            Act::Shader(Stage::Fragment, _) => "fragment shader",
+            Act::Dispatch(_) => "indirect dispatch",
+            Act::Attributes(_) => "vertex attributes",
+            Act::Indices(_) => "indices",
+            Act::CopyOut(_) => "copy from",
+            Act::CopyIn(..) => "copy to",
+            Act::Update(_) => "update",
+        }
+    }
+
     /// The words it reports, given the bytes of its use.
     pub(crate) fn report_len(&self, uses: &[Use]) -> usize {
         let len = |at: &usize| (uses[*at].range.end - uses[*at].range.start) as usize / 4;

@@ -38,7 +38,10 @@ pub(crate) fn shader(stage: Stage, kinds: &[Kind]) -> String {
                 let _ = writeln!(writes, "    {each} {{ if !({kept}) {{ b{k}.words[i] = 1u + {new}; }} }}");
             }
             Kind::Modify => {
-                let _ = writeln!(writes, "    {each} {{ b{k}.words[i] = 1u + (((b{k}.words[i] - 1u) & 3u) ^ {new}); }}");
+                let _ = writeln!(
+                    writes,
+                    "    {each} {{ b{k}.words[i] = 1u + (((b{k}.words[i] - 1u) & 3u) ^ {new}); }}"
+                );
             }
             Kind::Read | Kind::Uniform => {}
         }
