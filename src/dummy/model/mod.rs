@@ -313,11 +313,9 @@ fn memory_dependency<'w>(
             if found.as_ref().is_none_or(|f| f.0 < badness) {
                 found = Some((badness, write.party.clone()));
             }
-            if write.available.is_empty() {
-                src |= Access::new(write.stage, write.access);
-            } else {
-                src.stages |= write.available;
-            }
+            // Where the write is available already, a source without accesses would do, but only behind the barrier that
+            // made it so.
+            src |= Access::new(write.stage, write.access);
             add(&mut dst, *need);
         }
     }
