@@ -148,6 +148,13 @@ fn every_part_is_needed_where_entries_have_to_be_pruned() {
     run(1_000, 164, false);
 }
 
+/// Among these are entries of earlier calls that could serve a hazard, and then would leave another superfluous.
+#[test]
+fn every_part_is_needed_where_entries_of_earlier_calls_serve() {
+    run(500, 126, true);
+    run(500, 187, true);
+}
+
 /// Interleaved chains, repeated: the frame that an entry of an earlier call is widened for.
 fn chains(chains: usize, length: usize, frames: usize) -> Case {
     let size = 16;
@@ -190,7 +197,7 @@ fn every_part_of_repeated_chains_is_needed() {
 fn mend(sequence: &Sequence, k: usize, call: usize) -> Result<u32, String> {
     let mut schedule = sequence.frames[k].schedule.clone();
     let mut proposed: Vec<BarrierEntry> = Vec::new();
-    for round in 0..8 {
+    for round in 0..16 {
         let end = schedule.entries.len() as u32;
         schedule.entries.extend(&proposed);
         schedule.barriers[call].entries = end..schedule.entries.len() as u32;
