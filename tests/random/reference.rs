@@ -26,8 +26,11 @@ pub fn run(case: &Case) -> Vec<Vec<u8>> {
     run_with(case, &mut |_, node, memory| case.meaning.pass(node, memory))
 }
 
-/// The same, with passes done by `pass`, which is given the frame and the position of the pass, too.
-pub fn run_with(case: &Case, pass: &mut dyn FnMut((usize, usize), &Node, &mut dyn Memory)) -> Vec<Vec<u8>> {
+/// Does a pass, given its frame and its position there.
+pub type DoPass<'a> = dyn FnMut((usize, usize), &Node, &mut dyn Memory) + 'a;
+
+/// The same, with passes done by `pass`.
+pub fn run_with(case: &Case, pass: &mut DoPass<'_>) -> Vec<Vec<u8>> {
     let fresh = |size: u64| {
         let mut bytes = vec![0; size as usize];
         case.meaning.fresh(&mut bytes);

@@ -131,7 +131,7 @@ impl Device {
             dst_access: AccessFlags::HOST_READ,
         };
         let schedule = Schedule {
-            queues: vec![CommandList { commands: vec![Command::Barrier(0)], ..CommandList::default() }],
+            queues: vec![CommandList { commands: vec![Command::Barrier(0)] }],
             barriers: vec![BarrierCall { level: 0, entries: 0..1 }],
             entries: vec![entry],
             ..Schedule::default()
