@@ -82,10 +82,6 @@ impl Coverage {
         self.vis[usize::from(write) * self.atoms + usize::from(to)]
     }
 
-    fn available(&self, write: u8, at: StageIndex) -> u64 {
-        self.avail[usize::from(write) * self.stages + usize::from(at)]
-    }
-
     #[inline]
     pub(crate) fn ordered(&self, first: StageIndex, then: StageIndex) -> u64 {
         self.exec[usize::from(first) * self.stages + usize::from(then)]
@@ -93,17 +89,22 @@ impl Coverage {
 
     /// The stages that later barriers can chain from to reach writes of `atom` at `level` that are available.
     pub(crate) fn available_at(&self, atom: u8, level: u64) -> u64 {
-        (0..self.stages).filter(|&t| self.available(atom, t as u8) > level).fold(0, |set, t| set | 1 << t)
+        let row = usize::from(atom) * self.stages;
+        above(&self.avail[row..row + self.stages], level)
     }
 
     /// The stages whose later work is ordered after that of `first` at `level`.
     pub(crate) fn ordered_after(&self, first: StageIndex, level: u64) -> u64 {
-        (0..self.stages).filter(|&t| self.ordered(first, t as u8) > level).fold(0, |set, t| set | 1 << t)
+        let row = usize::from(first) * self.stages;
+        above(&self.exec[row..row + self.stages], level)
     }
 
     /// The level below which the writes of `src` are visible to every access of `dst`.
     #[inline]
     pub(crate) fn memory_level(&self, pairs: &PairTable, src: PairId, dst: PairId) -> u64 {
+        if let (Some(write), Some(to)) = (pairs.facts(src).write, pairs.facts(dst).atom) {
+            return self.visible(write, to);
+        }
         let (src, dst) = (pairs.get(src), pairs.get(dst));
         let cells =
             src.write_list.iter().flat_map(|&w| dst.atom_list.iter().map(move |&d| self.visible(w, d)));
@@ -119,6 +120,10 @@ impl Coverage {
 
     /// Enters one call of one entry, standing before level `boundary`.
     pub(crate) fn apply_one(&mut self, entry: &EntryScopes, boundary: u64) {
+        if let Some(single) = Single::of(entry) {
+            self.apply_single(single, boundary);
+            return;
+        }
         for (s, row) in self.exec.chunks_exact_mut(self.stages.max(1)).enumerate() {
             let reached =
                 if entry.src_stages >> s & 1 != 0 { boundary } else { reach(row, entry.src_stages) };
@@ -132,6 +137,20 @@ impl Coverage {
                 raise(vis, entry.dst_atoms.iter(), reached);
                 raise(row, bits(entry.dst_stages), reached);
             }
+        }
+    }
+
+    /// As [`apply_one`](Self::apply_one), for the usual entry.
+    fn apply_single(&mut self, Single { from, write, to, atom }: Single, boundary: u64) {
+        let stages = self.stages;
+        for (s, row) in rows(&mut self.exec, stages) {
+            let reached = if s == from { boundary } else { row[from] };
+            row[to] = row[to].max(reached);
+        }
+        for ((a, row), (_, vis)) in rows(&mut self.avail, stages).zip(rows(&mut self.vis, self.atoms)) {
+            let reached = if Some(a) == write { boundary } else { row[from] };
+            row[to] = row[to].max(reached);
+            vis[atom] = vis[atom].max(reached);
         }
     }
 
@@ -188,6 +207,50 @@ impl Coverage {
             }
         }
     }
+}
+
+/// An entry from one stage to another, for at most one kind of write and for one kind of access.
+struct Single {
+    from: usize,
+    write: Option<usize>,
+    to: usize,
+    atom: usize,
+}
+
+impl Single {
+    #[inline]
+    fn of(entry: &EntryScopes) -> Option<Self> {
+        let one = |set: u64| (set != 0 && set & (set - 1) == 0).then(|| set.trailing_zeros() as usize);
+        let write = entry.src_writes.single();
+        if write.is_none() && !entry.src_writes.is_empty() {
+            return None;
+        }
+        Some(Single {
+            from: one(entry.src_stages)?,
+            write: write.map(usize::from),
+            to: one(entry.dst_stages)?,
+            atom: entry.dst_atoms.single()?.into(),
+        })
+    }
+}
+
+/// The rows of a table, with their numbers.
+#[inline]
+fn rows(table: &mut [u64], width: usize) -> impl Iterator<Item = (usize, &mut [u64])> {
+    let mut left = table;
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        let (row, rest) = std::mem::take(&mut left).split_at_mut_checked(width).filter(|_| width > 0)?;
+        left = rest;
+        number += 1;
+        Some((number - 1, row))
+    })
+}
+
+/// The columns of a row that are beyond a level.
+#[inline]
+fn above(row: &[u64], level: u64) -> u64 {
+    row.iter().enumerate().fold(0, |set, (i, &cell)| set | u64::from(cell > level) << i)
 }
 
 /// How far a row reaches by way of these stages.

@@ -189,9 +189,9 @@ impl Planner {
         state.commits += 1;
         state.next_level = base + u64::from(self.levels.last()) + 1;
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
-        for (local, tracks) in self.resolved.locals.iter().zip(&self.hazards.tracks) {
+        for (local, index) in self.resolved.locals.iter().zip(0..) {
             if let Some(id) = local.backing {
-                merge(state, id, tracks, view, &mut self.spare);
+                merge(state, id, self.hazards.tracks(index).as_slice(), view, &mut self.spare);
             }
         }
     }

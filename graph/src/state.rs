@@ -113,7 +113,18 @@ impl RangeState {
 }
 
 /// Adds a mark; of two by the same access the newer stays.
+#[inline]
 pub(crate) fn note(marks: &mut Marks, mark: Mark) {
+    if let [one] = marks.as_mut_slice()
+        && one.pair == mark.pair
+    {
+        one.level = one.level.max(mark.level);
+        return;
+    }
+    note_another(marks, mark);
+}
+
+fn note_another(marks: &mut Marks, mark: Mark) {
     match marks.iter_mut().find(|m| m.pair == mark.pair) {
         Some(known) => known.level = known.level.max(mark.level),
         None => {

@@ -143,7 +143,7 @@ fn resolve_use(
     let fine = start < end
         && end <= of.size
         && node.queue.is_none()
-        && state.pairs.get(pair).plainly_allowed(mode, of.usage);
+        && state.pairs.facts(pair).plainly_allowed(mode, of.usage);
     if !fine && let Some(problem) = check_use(&state.pairs, node, u, &resolved, of.size, of.usage) {
         errors.push(problem.named(graph, state, node, u));
     }
