@@ -142,15 +142,18 @@ impl Coverage {
 
     /// As [`apply_one`](Self::apply_one), for the usual entry.
     fn apply_single(&mut self, Single { from, write, to, atom }: Single, boundary: u64) {
-        let stages = self.stages;
-        for (s, row) in rows(&mut self.exec, stages) {
-            let reached = if s == from { boundary } else { row[from] };
-            row[to] = row[to].max(reached);
+        for s in 0..self.stages {
+            let row = s * self.stages;
+            let reached = if s == from { boundary } else { self.exec[row + from] };
+            let cell = &mut self.exec[row + to];
+            *cell = (*cell).max(reached);
         }
-        for ((a, row), (_, vis)) in rows(&mut self.avail, stages).zip(rows(&mut self.vis, self.atoms)) {
-            let reached = if Some(a) == write { boundary } else { row[from] };
-            row[to] = row[to].max(reached);
-            vis[atom] = vis[atom].max(reached);
+        for a in 0..self.atoms {
+            let row = a * self.stages;
+            let reached = if a == write { boundary } else { self.avail[row + from] };
+            for cell in [&mut self.avail[row + to], &mut self.vis[a * self.atoms + atom]] {
+                *cell = (*cell).max(reached);
+            }
         }
     }
 
@@ -212,7 +215,8 @@ impl Coverage {
 /// An entry from one stage to another, for at most one kind of write and for one kind of access.
 struct Single {
     from: usize,
-    write: Option<usize>,
+    /// `usize::MAX`: none.
+    write: usize,
     to: usize,
     atom: usize,
 }
@@ -227,24 +231,11 @@ impl Single {
         }
         Some(Single {
             from: one(entry.src_stages)?,
-            write: write.map(usize::from),
+            write: write.map_or(usize::MAX, usize::from),
             to: one(entry.dst_stages)?,
             atom: entry.dst_atoms.single()?.into(),
         })
     }
-}
-
-/// The rows of a table, with their numbers.
-#[inline]
-fn rows(table: &mut [u64], width: usize) -> impl Iterator<Item = (usize, &mut [u64])> {
-    let mut left = table;
-    let mut number = 0;
-    std::iter::from_fn(move || {
-        let (row, rest) = std::mem::take(&mut left).split_at_mut_checked(width).filter(|_| width > 0)?;
-        left = rest;
-        number += 1;
-        Some((number - 1, row))
-    })
 }
 
 /// The columns of a row that are beyond a level.

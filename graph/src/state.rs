@@ -115,13 +115,11 @@ impl RangeState {
 /// Adds a mark; of two by the same access the newer stays.
 #[inline]
 pub(crate) fn note(marks: &mut Marks, mark: Mark) {
-    if let [one] = marks.as_mut_slice()
-        && one.pair == mark.pair
-    {
-        one.level = one.level.max(mark.level);
-        return;
+    match marks.as_mut_slice() {
+        [] => marks.push(mark),
+        [one] if one.pair == mark.pair => one.level = one.level.max(mark.level),
+        _ => note_another(marks, mark),
     }
-    note_another(marks, mark);
 }
 
 fn note_another(marks: &mut Marks, mark: Mark) {

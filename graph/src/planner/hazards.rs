@@ -91,6 +91,8 @@ pub(crate) struct Hazards {
     pub(crate) level: Vec<u32>,
     /// Whether every hazard goes with the order of declaration, so that this is a topological order already.
     pub(crate) forward: bool,
+    /// Whether nothing that is kept is a transfer.
+    pub(crate) only_passes: bool,
     /// Hazards of the host against what the frame leaves in host-visible memory.
     pub(crate) host: Vec<Hazard>,
     pub(crate) host_details: Vec<Detail>,
@@ -178,6 +180,7 @@ fn node(
     let node = &walk.graph.nodes[walk.positions.node(position) as usize];
     let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
     let locals = resolved.locals.as_slice();
+    out.only_passes &= node.kind == NodeKind::Pass;
     while let Some((then, order)) = out.orders.get(*orders).copied()
         && then <= position
     {
@@ -228,6 +231,7 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.level.clear();
     out.level.reserve(nodes);
     out.above = 0;
+    out.only_passes = true;
     out.host.clear();
     out.host_details.clear();
     out.reads.clear();

@@ -26,6 +26,7 @@ pub(crate) struct Local {
     /// Whether anything but uploads writes it.
     pub(crate) other_writes: bool,
     read: bool,
+    written: bool,
     /// Whether something reads it that is declared before one of its uploads.
     pub(crate) read_before_upload: bool,
 }
@@ -64,6 +65,9 @@ pub(crate) struct Resolved {
     pub(crate) uses: Vec<ResolvedUse>,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
+    /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
+    /// node overwrites after another wrote it.
+    pub(crate) all_needed: bool,
     stamp: u32,
     transients: Vec<u32>,
 }
@@ -83,6 +87,7 @@ pub(crate) fn run(
     out.uses.reserve(graph.uses.len());
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
+    out.all_needed = graph.prologue.is_none();
     out.stamp = out.stamp.wrapping_add(1);
     if out.stamp == 0 {
         out.slots.fill((0, 0));
@@ -95,9 +100,12 @@ pub(crate) fn run(
     }
     for node in &graph.nodes {
         let first = out.uses.len();
+        let mut seen = node.side_effects;
         for u in graph.uses(node) {
+            seen |= u.mode != Mode::Read;
             resolve_use(graph, state, backings, node, u, out, errors);
         }
+        out.all_needed &= seen;
         // A pass with one use contradicts itself in nothing.
         if errors.is_empty() && (out.uses.len() > first + 1 || node.kind != NodeKind::Pass) {
             check_node(graph, state, node, &out.uses[first..], &out.locals, errors);
@@ -139,6 +147,9 @@ fn resolve_use(
     }
     let whole = start == 0 && end == of.size;
     let resolved = ResolvedUse { start, end, local, pair, mode, whole };
+    if resolved.writes() {
+        out.all_needed &= !(of.fresh || of.written && mode == Mode::Overwrite);
+    }
     of.note(&resolved, node.kind, graph.prologue.is_some());
     let fine = start < end
         && end <= of.size
@@ -154,6 +165,7 @@ impl Local {
     /// Keeps count of what the frame does to it.
     #[inline]
     fn note(&mut self, u: &ResolvedUse, kind: NodeKind, prologue: bool) {
+        self.written |= u.writes();
         if matches!(kind, NodeKind::Upload { .. }) {
             self.uploads += 1;
             self.read_before_upload |= self.read;
@@ -190,6 +202,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             uploads: 0,
             other_writes: false,
             read: false,
+            written: false,
             read_before_upload: false,
         },
     );
@@ -223,6 +236,7 @@ fn transient(
             uploads: 0,
             other_writes: false,
             read: false,
+            written: false,
             read_before_upload: false,
         },
     );

@@ -46,11 +46,13 @@ pub(crate) fn run(
             commands.push(Command::Barrier(level - 1));
         }
         let nodes = levels.nodes(level);
-        gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
-        if !scratch.regions.is_empty() {
-            scratch.sort();
-            scratch.emit(schedule, &mut commands);
+        if levels.only_passes {
+            commands.extend(nodes.iter().map(|&position| Command::Pass(positions.node(position))));
+            continue;
         }
+        gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
+        scratch.sort();
+        scratch.emit(schedule, &mut commands);
         for &position in nodes {
             let index = positions.node(position);
             let node = &graph.nodes[index as usize];
@@ -80,9 +82,6 @@ fn gather(
     for &position in nodes {
         let index = positions.node(position);
         let node = &graph.nodes[index as usize];
-        if node.kind == NodeKind::Pass {
-            continue;
-        }
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
         match (node.kind, uses) {
             (NodeKind::Upload { from }, [to]) => {
