@@ -14,7 +14,7 @@ use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{GraphState, Init, Mark, RangeState, Ranges, note};
+use crate::state::{GraphState, Init, Mark, Marks, RangeState, Ranges, note};
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -231,17 +231,37 @@ impl View<'_> {
     /// Adds the marks of a track to a range: a write replaces what was there.
     fn enter(&self, track: &Track, range: &mut RangeState) {
         if track.write != NONE {
-            range.writes.clear();
+            set(&mut range.writes, self.mark(track.write, track.pair));
             range.reads.clear();
-            range.writes.push(self.mark(track.write, track.pair));
             range.init = Init::Yes;
             range.coarsened = false;
         }
-        let mut at = track.reads;
+        let Some(first) = self.reads.get(track.reads as usize) else { return };
+        // Neighbours are often alike.
+        let mut newest = self.mark(first.node, first.pair);
+        let mut at = first.next;
         while let Some(cell) = self.reads.get(at as usize) {
-            note(&mut range.reads, self.mark(cell.node, cell.pair));
+            let mark = self.mark(cell.node, cell.pair);
+            if mark.pair == newest.pair {
+                newest.level = newest.level.max(mark.level);
+            } else {
+                note(&mut range.reads, newest);
+                newest = mark;
+            }
             at = cell.next;
         }
+        note(&mut range.reads, newest);
+    }
+}
+
+/// Leaves one mark.
+#[inline]
+fn set(marks: &mut Marks, mark: Mark) {
+    if let [one] = marks.as_mut_slice() {
+        *one = mark;
+    } else {
+        marks.clear();
+        marks.push(mark);
     }
 }
 

@@ -106,9 +106,10 @@ pub(crate) fn run(
             resolve_use(graph, state, backings, node, u, out, errors);
         }
         out.all_needed &= seen;
-        // A pass with one use contradicts itself in nothing.
-        if errors.is_empty() && (out.uses.len() > first + 1 || node.kind != NodeKind::Pass) {
-            check_node(graph, state, node, &out.uses[first..], &out.locals, errors);
+        let uses = &out.uses[first..];
+        let fine = node.kind == NodeKind::Pass && !may_contradict(uses);
+        if !fine && errors.is_empty() {
+            check_node(graph, state, node, uses, &out.locals, errors);
         }
     }
     for order in &graph.orders {
@@ -131,7 +132,13 @@ fn resolve_use(
 ) {
     let pair = state.pairs.intern(u.access);
     let found = match u.slice.resource {
-        Resource::Persistent(id) => persistent(state, id, out),
+        Resource::Persistent(id) => match out.slots.get(id.index() as usize) {
+            Some(&(stamp, local)) if stamp == out.stamp => {
+                // Another version of the slot is stale, or was made stale since.
+                (out.locals[local as usize].backing == Some(id)).then_some(local)
+            }
+            _ => persistent(state, id, out),
+        },
         Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
         Resource::Transient(_) => None,
     };
@@ -155,8 +162,8 @@ fn resolve_use(
         && end <= of.size
         && node.queue.is_none()
         && state.pairs.facts(pair).plainly_allowed(mode, of.usage);
-    if !fine && let Some(problem) = check_use(&state.pairs, node, u, &resolved, of.size, of.usage) {
-        errors.push(problem.named(graph, state, node, u));
+    if !fine {
+        look_closer(graph, state, node, u, (&resolved, &out.locals[local as usize]), errors);
     }
     out.uses.push(resolved);
 }
@@ -180,15 +187,10 @@ impl Local {
     }
 }
 
-#[inline]
+/// A persistent resource that this frame names for the first time.
+#[inline(never)]
 fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
     let slot = id.index() as usize;
-    if let Some(&(stamp, local)) = out.slots.get(slot)
-        && stamp == out.stamp
-    {
-        // Another version of the slot is stale, or was made stale since.
-        return (out.locals[local as usize].backing == Some(id)).then_some(local);
-    }
     let desc = &state.get(id)?.desc;
     let local = push(
         out,
@@ -213,6 +215,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
     Some(local)
 }
 
+#[inline(never)]
 fn transient(
     graph: &FrameGraph,
     backings: &[Option<ResourceId>],
@@ -257,6 +260,21 @@ enum Problem {
     Impossible,
     Usage(BufferUsage, BufferUsage),
     Queue,
+}
+
+/// A use that is not plainly right: names what is wrong with it, if anything is.
+#[inline(never)]
+fn look_closer(
+    graph: &FrameGraph,
+    state: &GraphState,
+    node: &Node,
+    u: &Use,
+    (resolved, local): (&ResolvedUse, &Local),
+    errors: &mut Vec<GraphError>,
+) {
+    if let Some(problem) = check_use(&state.pairs, node, u, resolved, local.size, local.usage) {
+        errors.push(problem.named(graph, state, node, u));
+    }
 }
 
 fn check_use(
@@ -329,6 +347,7 @@ impl Problem {
     }
 }
 
+#[cold]
 fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
     let pass = label::bare(graph, node);
     match resource {
@@ -337,7 +356,15 @@ fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
     }
 }
 
+/// Whether a pass reads a resource that it overwrites, in whatever parts.
+#[inline]
+fn may_contradict(uses: &[ResolvedUse]) -> bool {
+    let mut overwrites = uses.iter().filter(|u| u.mode == Mode::Overwrite);
+    overwrites.any(|over| uses.iter().any(|u| u.local == over.local && u.reads()))
+}
+
 /// What the uses of one node must not say together.
+#[inline(never)]
 fn check_node(
     graph: &FrameGraph,
     state: &GraphState,
