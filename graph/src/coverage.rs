@@ -8,6 +8,8 @@
 //! - `avail[a][t]`: writes of atom `a` are available, and that availability happens before stage `t`;
 //! - `vis[a][b]`: writes of atom `a` are visible to atom `b`.
 //!
+//! The tables are stored by the later work: an entry moves on what is known of one kind of it for all earlier work.
+//!
 //! The rules are those of the Vulkan specification, "Execution and Memory Dependencies" (7.1) and the access scopes
 //! of `VkMemoryBarrier2`: a barrier makes available what its source access names literally, and makes visible what
 //! was made available before in a chain that reaches its source stages. Entries of one call do not chain.
@@ -72,31 +74,29 @@ impl Coverage {
         grown.avail.resize(grown.atoms * grown.stages, self.floor);
         grown.vis.resize(grown.atoms * grown.atoms, self.floor);
         copy_rows(&self.exec, self.stages, &mut grown.exec, grown.stages);
-        copy_rows(&self.avail, self.stages, &mut grown.avail, grown.stages);
+        copy_rows(&self.avail, self.atoms, &mut grown.avail, grown.atoms);
         copy_rows(&self.vis, self.atoms, &mut grown.vis, grown.atoms);
         *self = grown;
     }
 
     #[inline]
     pub(crate) fn visible(&self, write: u8, to: u8) -> u64 {
-        self.vis[usize::from(write) * self.atoms + usize::from(to)]
+        self.vis[usize::from(to) * self.atoms + usize::from(write)]
     }
 
     #[inline]
     pub(crate) fn ordered(&self, first: StageIndex, then: StageIndex) -> u64 {
-        self.exec[usize::from(first) * self.stages + usize::from(then)]
+        self.exec[usize::from(then) * self.stages + usize::from(first)]
     }
 
     /// The stages that later barriers can chain from to reach writes of `atom` at `level` that are available.
     pub(crate) fn available_at(&self, atom: u8, level: u64) -> u64 {
-        let row = usize::from(atom) * self.stages;
-        above(&self.avail[row..row + self.stages], level)
+        above(&self.avail, self.atoms, atom, level)
     }
 
     /// The stages whose later work is ordered after that of `first` at `level`.
     pub(crate) fn ordered_after(&self, first: StageIndex, level: u64) -> u64 {
-        let row = usize::from(first) * self.stages;
-        above(&self.exec[row..row + self.stages], level)
+        above(&self.exec, self.stages, first, level)
     }
 
     /// The level below which the writes of `src` are visible to every access of `dst`.
@@ -124,35 +124,41 @@ impl Coverage {
             self.apply_single(single, boundary);
             return;
         }
-        for (s, row) in self.exec.chunks_exact_mut(self.stages.max(1)).enumerate() {
-            let reached =
-                if entry.src_stages >> s & 1 != 0 { boundary } else { reach(row, entry.src_stages) };
-            raise(row, bits(entry.dst_stages), reached);
+        // How far each kind of earlier work reaches by way of the source, as things were before the call.
+        let mut reached = [0; 128];
+        let stages = reach(&mut reached, &self.exec, self.stages, entry.src_stages);
+        bits(entry.src_stages).for_each(|s| stages[usize::from(s)] = boundary);
+        for to in bits(entry.dst_stages) {
+            raise_row(&mut self.exec, to, stages);
         }
-        let visible = self.vis.chunks_exact_mut(self.atoms.max(1));
-        for ((a, row), vis) in self.avail.chunks_exact_mut(self.stages.max(1)).enumerate().zip(visible) {
-            let made = entry.src_writes.contains(a as u8);
-            let reached = if made { boundary } else { reach(row, entry.src_stages) };
-            if reached != 0 {
-                raise(vis, entry.dst_atoms.iter(), reached);
-                raise(row, bits(entry.dst_stages), reached);
-            }
+        reached.fill(0);
+        let atoms = reach(&mut reached, &self.avail, self.atoms, entry.src_stages);
+        entry.src_writes.iter().for_each(|w| atoms[usize::from(w)] = boundary);
+        for to in bits(entry.dst_stages) {
+            raise_row(&mut self.avail, to, atoms);
+        }
+        for to in entry.dst_atoms.iter() {
+            raise_row(&mut self.vis, to, atoms);
         }
     }
 
     /// As [`apply_one`](Self::apply_one), for the usual entry.
     fn apply_single(&mut self, Single { from, write, to, atom }: Single, boundary: u64) {
-        for s in 0..self.stages {
-            let row = s * self.stages;
-            let reached = if s == from { boundary } else { self.exec[row + from] };
-            let cell = &mut self.exec[row + to];
+        if from != to {
+            raise_from(&mut self.exec, self.stages, from, to);
+            raise_from(&mut self.avail, self.atoms, from, to);
+        }
+        let own = &mut self.exec[to * self.stages + from];
+        *own = (*own).max(boundary);
+        let row = from * self.atoms;
+        let available = &self.avail[row..row + self.atoms];
+        let row = atom * self.atoms;
+        for (cell, &reached) in self.vis[row..row + self.atoms].iter_mut().zip(available) {
             *cell = (*cell).max(reached);
         }
-        for a in 0..self.atoms {
-            let row = a * self.stages;
-            let reached = if a == write { boundary } else { self.avail[row + from] };
-            for cell in [&mut self.avail[row + to], &mut self.vis[a * self.atoms + atom]] {
-                *cell = (*cell).max(reached);
+        if let Some(write) = write {
+            for cell in [&mut self.vis[row + write], &mut self.avail[to * self.atoms + write]] {
+                *cell = (*cell).max(boundary);
             }
         }
     }
@@ -160,10 +166,14 @@ impl Coverage {
     /// Enters that an entry also makes the writes of `atom` before level `boundary` visible, and their being available
     /// known to its stages.
     pub(crate) fn raise_visible(&mut self, atom: u8, entry: &EntryScopes, boundary: u64) {
-        let row = usize::from(atom) * self.atoms;
-        raise(&mut self.vis[row..row + self.atoms], entry.dst_atoms.iter(), boundary);
-        let row = usize::from(atom) * self.stages;
-        raise(&mut self.avail[row..row + self.stages], bits(entry.dst_stages), boundary);
+        for to in entry.dst_atoms.iter() {
+            let cell = &mut self.vis[usize::from(to) * self.atoms + usize::from(atom)];
+            *cell = (*cell).max(boundary);
+        }
+        for to in bits(entry.dst_stages) {
+            let cell = &mut self.avail[usize::from(to) * self.atoms + usize::from(atom)];
+            *cell = (*cell).max(boundary);
+        }
     }
 
     /// Enters what a later call does for writes of `atom` before level `boundary` that turned out to be available to
@@ -215,8 +225,7 @@ impl Coverage {
 /// An entry from one stage to another, for at most one kind of write and for one kind of access.
 struct Single {
     from: usize,
-    /// `usize::MAX`: none.
-    write: usize,
+    write: Option<usize>,
     to: usize,
     atom: usize,
 }
@@ -231,27 +240,44 @@ impl Single {
         }
         Some(Single {
             from: one(entry.src_stages)?,
-            write: write.map_or(usize::MAX, usize::from),
+            write: write.map(usize::from),
             to: one(entry.dst_stages)?,
             atom: entry.dst_atoms.single()?.into(),
         })
     }
 }
 
-/// The columns of a row that are beyond a level.
+/// The rows that are beyond a level in a column.
 #[inline]
-fn above(row: &[u64], level: u64) -> u64 {
-    row.iter().enumerate().fold(0, |set, (i, &cell)| set | u64::from(cell > level) << i)
+fn above(table: &[u64], width: usize, column: u8, level: u64) -> u64 {
+    let cells = table.iter().skip(usize::from(column)).step_by(width.max(1));
+    cells.enumerate().fold(0, |set, (i, &cell)| set | u64::from(cell > level) << i)
 }
 
-/// How far a row reaches by way of these stages.
-fn reach(row: &[u64], stages: u64) -> u64 {
-    bits(stages).map(|m| row[usize::from(m)]).max().unwrap_or(0)
+/// How far each column reaches by way of these rows.
+fn reach<'a>(reached: &'a mut [u64; 128], table: &[u64], width: usize, rows: u64) -> &'a mut [u64] {
+    let reached = &mut reached[..width];
+    for m in bits(rows) {
+        let row = usize::from(m) * width;
+        for (cell, &value) in reached.iter_mut().zip(&table[row..row + width]) {
+            *cell = (*cell).max(value);
+        }
+    }
+    reached
 }
 
-fn raise(row: &mut [u64], columns: impl Iterator<Item = u8>, value: u64) {
-    for column in columns {
-        let cell = &mut row[usize::from(column)];
+fn raise_row(table: &mut [u64], row: u8, values: &[u64]) {
+    let row = usize::from(row) * values.len();
+    for (cell, &value) in table[row..row + values.len()].iter_mut().zip(values) {
+        *cell = (*cell).max(value);
+    }
+}
+
+/// Raises a row to another one.
+fn raise_from(table: &mut [u64], width: usize, from: usize, to: usize) {
+    for column in 0..width {
+        let value = table[from * width + column];
+        let cell = &mut table[to * width + column];
         *cell = (*cell).max(value);
     }
 }
