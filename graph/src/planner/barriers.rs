@@ -127,7 +127,10 @@ impl Calls {
         let first = schedule.entries.len();
         let (scopes, entries) = (&mut self.scopes, &mut schedule.entries);
         let last = &mut self.last;
-        entries::make(&mut self.needs, &mut entries::Out { pairs: frame.pairs, scopes, entries, first, last });
+        entries::make(
+            &mut self.needs,
+            &mut entries::Out { pairs: frame.pairs, scopes, entries, first, last },
+        );
         cover.apply(&self.scopes[first..], boundary, &mut self.scratch);
         let entries = first as u32..schedule.entries.len() as u32;
         self.chains.note(&self.needs, &self.scopes, schedule, entries.clone(), boundary);

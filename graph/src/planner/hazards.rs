@@ -334,6 +334,13 @@ impl Hazards {
         self.list.push(hazard);
     }
 
+    /// Whether the hazard entered last stands for one against a node that may not be moved.
+    #[inline]
+    fn stands_for(&self, node: u32, hazard: &Hazard) -> bool {
+        let level = self.level.get(node as usize);
+        self.standing.last().is_some_and(|s| s.relation == hazard.relation() && level <= Some(&s.level))
+    }
+
     #[inline]
     fn level_of(&self, src: Source) -> u32 {
         match src {

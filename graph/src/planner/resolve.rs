@@ -98,12 +98,14 @@ pub(crate) fn run(
             errors.push(GraphError::ZeroSize { resource: name.to_owned() });
         }
     }
+    // Neighbours are often alike.
+    let mut last = (Access::NONE, state.pairs.intern(Access::NONE));
     for node in &graph.nodes {
         let first = out.uses.len();
         let mut seen = node.side_effects;
         for u in graph.uses(node) {
             seen |= u.mode != Mode::Read;
-            resolve_use(graph, state, backings, node, u, out, errors);
+            resolve_use(graph, state, backings, node, (u, &mut last), out, errors);
         }
         out.all_needed &= seen;
         let uses = &out.uses[first..];
@@ -126,11 +128,14 @@ fn resolve_use(
     state: &mut GraphState,
     backings: &[Option<ResourceId>],
     node: &Node,
-    u: &Use,
+    (u, last): (&Use, &mut (Access, PairId)),
     out: &mut Resolved,
     errors: &mut Vec<GraphError>,
 ) {
-    let pair = state.pairs.intern(u.access);
+    if u.access != last.0 {
+        *last = (u.access, state.pairs.intern(u.access));
+    }
+    let pair = last.1;
     let found = match u.slice.resource {
         Resource::Persistent(id) => match out.slots.get(id.index() as usize) {
             Some(&(stamp, local)) if stamp == out.stamp => {

@@ -24,8 +24,11 @@ pub(super) type Last = Option<(MemoryNeed, BarrierEntry, EntryScopes)>;
 
 pub(super) fn make(needs: &mut Needs, out: &mut Out<'_>) {
     if let ([one], [], []) = (needs.memory.as_slice(), needs.chained.as_slice(), needs.exec.as_slice()) {
-        if let Some((_, entry, scopes)) = out.last.filter(|l| l.0 == *one) {
-            out.push(entry, scopes);
+        if let Some((need, entry, scopes)) = out.last
+            && need == one
+        {
+            out.scopes.push(*scopes);
+            out.entries.push(*entry);
             return;
         }
         out.push_memory(one.src, one.dst, one.whole);

@@ -70,7 +70,12 @@ pub(super) fn read(
     errors: &mut Vec<GraphError>,
 ) -> bool {
     let Some(whole) = whole_of(walk, u, local, out) else { return false };
-    after_write(walk, pairs, position, (u, local), whole, prior_of(walk, local, whole), out, errors);
+    if whole.write == NONE {
+        let prior = prior_of(walk, local, whole);
+        after_earlier(walk, pairs, position, (u, local), prior, out, errors);
+    } else if whole.write != position {
+        within(walk, u, (whole.write, whole.pair), HazardKind::ReadAfterWrite, out);
+    }
     let mut reads = whole.reads;
     let known = out.reads.get(reads as usize).is_some_and(|c| c.node == position && c.pair == u.pair);
     if !known {
@@ -97,7 +102,11 @@ pub(super) fn write(
         return false;
     }
     let prior = prior_of(walk, local, whole);
-    after_write(walk, pairs, position, (u, local), whole, prior, out, errors);
+    if whole.write == NONE {
+        after_earlier(walk, pairs, position, (u, local), prior, out, errors);
+    } else {
+        within(walk, u, (whole.write, whole.pair), kind_of(u), out);
+    }
     let mut at = whole.reads;
     while let Some(&cell) = out.reads.get(at as usize) {
         at = cell.next;
@@ -110,34 +119,29 @@ pub(super) fn write(
     true
 }
 
-/// The hazard against the last write, and a read of bytes nobody wrote.
+fn kind_of(u: &ResolvedUse) -> HazardKind {
+    match u.mode {
+        Mode::Read | Mode::Modify => HazardKind::ReadAfterWrite,
+        Mode::Write | Mode::Overwrite => HazardKind::WriteAfterWrite,
+    }
+}
+
+/// Hazards against what earlier frames wrote, and a read of bytes nobody wrote.
 #[inline]
-#[expect(clippy::too_many_arguments, reason = "one step of the walk")]
-fn after_write(
+fn after_earlier(
     walk: &Walk<'_>,
     pairs: &PairTable,
     position: u32,
     (u, local): (&ResolvedUse, &Local),
-    whole: Whole,
     prior: Option<&RangeState>,
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    let kind = match u.mode {
-        Mode::Read | Mode::Modify => HazardKind::ReadAfterWrite,
-        Mode::Write | Mode::Overwrite => HazardKind::WriteAfterWrite,
-    };
-    if whole.write != NONE {
-        if whole.write != position {
-            within(walk, u, (whole.write, whole.pair), kind, out);
-        }
-        return;
-    }
     if u.reads() && (local.fresh || prior.is_none_or(|p| p.init == Init::No)) {
         uninitialized(walk, position, 0..u.end, local, errors);
     }
     if let Some(prior) = prior {
-        after_earlier_writes(walk, pairs, u, kind, prior, 0..u.end, out);
+        after_earlier_writes(walk, pairs, u, kind_of(u), prior, 0..u.end, out);
     }
 }
 
@@ -151,5 +155,8 @@ fn within(
     out: &mut Hazards,
 ) {
     let hazard = Hazard { src: Source::Node(node), src_pair, dst_pair: u.pair, kind };
+    if !walk.causes && src_pair != walk.upload && out.stands_for(node, &hazard) {
+        return;
+    }
     out.push(walk, hazard, || Detail { local: Some(u.local), range: 0..u.end, coarsened: false });
 }
