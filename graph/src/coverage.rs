@@ -15,6 +15,7 @@
 //! was made available before in a chain that reaches its source stages. Entries of one call do not chain.
 
 use crate::pairs::{AtomSet, PairId, PairTable, StageIndex, bits};
+use smallvec::SmallVec;
 
 /// The three tables.
 #[derive(Debug, Default)]
@@ -125,20 +126,18 @@ impl Coverage {
             return;
         }
         // How far each kind of earlier work reaches by way of the source, as things were before the call.
-        let mut reached = [0; 128];
-        let stages = reach(&mut reached, &self.exec, self.stages, entry.src_stages);
+        let mut stages = reach(&self.exec, self.stages, entry.src_stages);
         bits(entry.src_stages).for_each(|s| stages[usize::from(s)] = boundary);
         for to in bits(entry.dst_stages) {
-            raise_row(&mut self.exec, to, stages);
+            raise_row(&mut self.exec, to, &stages);
         }
-        reached.fill(0);
-        let atoms = reach(&mut reached, &self.avail, self.atoms, entry.src_stages);
+        let mut atoms = reach(&self.avail, self.atoms, entry.src_stages);
         entry.src_writes.iter().for_each(|w| atoms[usize::from(w)] = boundary);
         for to in bits(entry.dst_stages) {
-            raise_row(&mut self.avail, to, atoms);
+            raise_row(&mut self.avail, to, &atoms);
         }
         for to in entry.dst_atoms.iter() {
-            raise_row(&mut self.vis, to, atoms);
+            raise_row(&mut self.vis, to, &atoms);
         }
     }
 
@@ -255,8 +254,8 @@ fn above(table: &[u64], width: usize, column: u8, level: u64) -> u64 {
 }
 
 /// How far each column reaches by way of these rows.
-fn reach<'a>(reached: &'a mut [u64; 128], table: &[u64], width: usize, rows: u64) -> &'a mut [u64] {
-    let reached = &mut reached[..width];
+fn reach(table: &[u64], width: usize, rows: u64) -> SmallVec<[u64; 64]> {
+    let mut reached: SmallVec<[u64; 64]> = SmallVec::from_elem(0, width);
     for m in bits(rows) {
         let row = usize::from(m) * width;
         for (cell, &value) in reached.iter_mut().zip(&table[row..row + width]) {

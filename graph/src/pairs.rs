@@ -234,6 +234,7 @@ impl PairTable {
         &self.pairs[usize::from(id)]
     }
 
+    /// The little that is asked for of every use.
     #[inline]
     pub(crate) fn facts(&self, id: PairId) -> &Facts {
         &self.facts[usize::from(id)]

@@ -412,8 +412,14 @@ impl Tracks<'_> {
 fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
     for (index, local) in locals.iter().enumerate().filter(|(_, l)| l.host_visible) {
         let dst_pair = pairs.intern(Access::HOST_READ);
-        // Copied: few buffers are visible to the host, and most of them as a whole.
-        let tracks: SmallVec<[Track; 1]> = out.tracks(index as u32).as_slice().into();
+        // Lent, because hazards are entered meanwhile.
+        let parts = std::mem::take(&mut out.tracks[index]);
+        let whole = out.wholes[index];
+        let tracks = match whole.used {
+            Used::Not => &[],
+            Used::Whole => &[whole.track()] as &[Track],
+            Used::InParts => parts.as_slice(),
+        };
         for (i, track) in tracks.iter().enumerate().filter(|(_, t)| t.write != NONE) {
             let hazard = Hazard {
                 src: Source::Node(track.write),
@@ -429,5 +435,6 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
                 coarsened: false,
             });
         }
+        out.tracks[index] = parts;
     }
 }
