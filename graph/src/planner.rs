@@ -14,7 +14,7 @@ use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{GraphState, Init, Mark, RangeState, Ranges, note};
+use crate::state::{GraphState, Init, Mark, Marks, RangeState, Ranges, note};
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -189,9 +189,9 @@ impl Planner {
         state.commits += 1;
         state.next_level = base + u64::from(self.levels.last()) + 1;
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
-        for (local, tracks) in self.resolved.locals.iter().zip(&self.hazards.tracks) {
+        for (local, index) in self.resolved.locals.iter().zip(0..) {
             if let Some(id) = local.backing {
-                merge(state, id, tracks, view, &mut self.spare);
+                merge(state, id, self.hazards.tracks(index).as_slice(), view, &mut self.spare);
             }
         }
     }
@@ -231,17 +231,37 @@ impl View<'_> {
     /// Adds the marks of a track to a range: a write replaces what was there.
     fn enter(&self, track: &Track, range: &mut RangeState) {
         if track.write != NONE {
-            range.writes.clear();
+            set(&mut range.writes, self.mark(track.write, track.pair));
             range.reads.clear();
-            range.writes.push(self.mark(track.write, track.pair));
             range.init = Init::Yes;
             range.coarsened = false;
         }
-        let mut at = track.reads;
+        let Some(first) = self.reads.get(track.reads as usize) else { return };
+        // Neighbours are often alike.
+        let mut newest = self.mark(first.node, first.pair);
+        let mut at = first.next;
         while let Some(cell) = self.reads.get(at as usize) {
-            note(&mut range.reads, self.mark(cell.node, cell.pair));
+            let mark = self.mark(cell.node, cell.pair);
+            if mark.pair == newest.pair {
+                newest.level = newest.level.max(mark.level);
+            } else {
+                note(&mut range.reads, newest);
+                newest = mark;
+            }
             at = cell.next;
         }
+        note(&mut range.reads, newest);
+    }
+}
+
+/// Leaves one mark.
+#[inline]
+fn set(marks: &mut Marks, mark: Mark) {
+    if let [one] = marks.as_mut_slice() {
+        *one = mark;
+    } else {
+        marks.clear();
+        marks.push(mark);
     }
 }
 

@@ -113,7 +113,16 @@ impl RangeState {
 }
 
 /// Adds a mark; of two by the same access the newer stays.
+#[inline]
 pub(crate) fn note(marks: &mut Marks, mark: Mark) {
+    match marks.as_mut_slice() {
+        [] => marks.push(mark),
+        [one] if one.pair == mark.pair => one.level = one.level.max(mark.level),
+        _ => note_another(marks, mark),
+    }
+}
+
+fn note_another(marks: &mut Marks, mark: Mark) {
     match marks.iter_mut().find(|m| m.pair == mark.pair) {
         Some(known) => known.level = known.level.max(mark.level),
         None => {

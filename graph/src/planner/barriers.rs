@@ -38,6 +38,7 @@ pub(crate) struct Calls {
     widened: Vec<(AtomIndex, u32)>,
     pending_causes: Vec<PendingCause>,
     scratch: Coverage,
+    last: entries::Last,
 }
 
 /// Which dependencies were asked for.
@@ -75,6 +76,7 @@ impl Frame<'_> {
 pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, schedule: &mut Schedule) {
     out.scopes.clear();
     out.chains.clear();
+    out.last = None;
     let levels = frame.levels;
     for level in 1..=levels.last().max(levels.host.unwrap_or(0)) {
         out.begin_call();
@@ -124,7 +126,11 @@ impl Calls {
         let boundary = frame.base + u64::from(level);
         let first = schedule.entries.len();
         let (scopes, entries) = (&mut self.scopes, &mut schedule.entries);
-        entries::make(&mut self.needs, &mut entries::Out { pairs: frame.pairs, scopes, entries, first });
+        let last = &mut self.last;
+        entries::make(
+            &mut self.needs,
+            &mut entries::Out { pairs: frame.pairs, scopes, entries, first, last },
+        );
         cover.apply(&self.scopes[first..], boundary, &mut self.scratch);
         let entries = first as u32..schedule.entries.len() as u32;
         self.chains.note(&self.needs, &self.scopes, schedule, entries.clone(), boundary);

@@ -23,15 +23,25 @@ pub(crate) struct Kept {
     pub(crate) culled: Vec<(u32, CullReason)>,
     /// Uploads that are needed in part only: position, and the ranges that stay, in any order.
     pub(crate) parts: Vec<Part>,
+    /// Whether there was a walk. Without one nothing is written twice.
+    walked: bool,
     live: Vec<Live>,
     sorted: Vec<(u64, u64)>,
     why: Why,
 }
 
 impl Kept {
-    /// Whether the uploads to a local resource overlap nowhere, and nothing else writes it.
+    /// Whether there are several uploads to a local resource that overlap nowhere, and nothing else writes it.
     pub(crate) fn uploads_are_disjoint(&self, local: u32) -> bool {
-        self.live[local as usize].uploads_disjoint
+        self.walked && self.live[local as usize].uploads_disjoint
+    }
+
+    fn clear(&mut self) {
+        self.walked = false;
+        self.keep.clear();
+        self.culled.clear();
+        self.parts.clear();
+        self.why.clear();
     }
 }
 
@@ -106,6 +116,11 @@ impl Live {
 
 /// Walks the frame backwards.
 pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved, out: &mut Kept) {
+    if resolved.all_needed {
+        out.clear();
+        out.keep.resize(graph.nodes.len(), true);
+        return;
+    }
     begin(graph, resolved, out);
     for position in (0..positions.len()).rev() {
         let node_index = positions.node(position);
@@ -132,11 +147,9 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
 }
 
 fn begin(graph: &FrameGraph, resolved: &Resolved, out: &mut Kept) {
-    out.keep.clear();
+    out.clear();
+    out.walked = true;
     out.keep.resize(graph.nodes.len(), false);
-    out.culled.clear();
-    out.parts.clear();
-    out.why.clear();
     if out.live.len() < resolved.locals.len() {
         out.live.resize_with(resolved.locals.len(), Live::default);
     }

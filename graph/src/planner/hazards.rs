@@ -23,6 +23,7 @@ use covered::Covered;
 use smallvec::SmallVec;
 use std::ops::Range;
 use uses::{judge_write, keep_write, read, write};
+use whole::{Used, Whole};
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -90,19 +91,31 @@ pub(crate) struct Hazards {
     pub(crate) level: Vec<u32>,
     /// Whether every hazard goes with the order of declaration, so that this is a topological order already.
     pub(crate) forward: bool,
+    /// Whether nothing that is kept is a transfer.
+    pub(crate) only_passes: bool,
     /// Hazards of the host against what the frame leaves in host-visible memory.
     pub(crate) host: Vec<Hazard>,
     pub(crate) host_details: Vec<Detail>,
-    /// Per local resource: its ranges.
-    pub(crate) tracks: Vec<SmallVec<[Track; 1]>>,
+    /// Per local resource: what was done to all of it.
+    wholes: Vec<Whole>,
+    /// Per local resource: its ranges, if it was used in parts.
+    tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
     orders: Vec<(u32, Order)>,
     bulk: bulk::Bulk,
     covered: Covered,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
-    /// Where in `list` the hazards of the node that is walked are that stand for others: one a relation, so few.
-    standing: Vec<u32>,
+    /// The hazards of the node that is walked that stand for others: one a relation, so few.
+    standing: Vec<Standing>,
+}
+
+/// A hazard in `list`, and what it is compared by.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    relation: u64,
+    level: u32,
+    at: u32,
 }
 
 /// What the walk looks at beside the map.
@@ -138,7 +151,7 @@ pub(crate) fn run(
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
     for position in 0..positions.len() {
-        out.begin_node();
+        out.begin_node(causes);
         while parts.first().is_some_and(|p| p.position < position) {
             parts = &parts[1..];
         }
@@ -147,7 +160,7 @@ pub(crate) fn run(
         }
         out.level.push(out.above);
     }
-    out.begin_node();
+    out.begin_node(causes);
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;
 }
@@ -167,6 +180,7 @@ fn node(
     let node = &walk.graph.nodes[walk.positions.node(position) as usize];
     let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
     let locals = resolved.locals.as_slice();
+    out.only_passes &= node.kind == NodeKind::Pass;
     while let Some((then, order)) = out.orders.get(*orders).copied()
         && then <= position
     {
@@ -195,8 +209,9 @@ fn node(
         }
     }
     if writes == 1 {
-        let written = uses.iter().filter(|u| u.writes());
-        written.for_each(|u| write(walk, pairs, position, u, locals, out, errors));
+        if let Some(u) = uses.iter().find(|u| u.writes()) {
+            write(walk, pairs, position, u, locals, out, errors);
+        }
     } else if writes > 1 {
         // One write must not hide from another what was there before the pass.
         for u in uses.iter().filter(|u| u.writes()) {
@@ -216,6 +231,7 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.level.clear();
     out.level.reserve(nodes);
     out.above = 0;
+    out.only_passes = true;
     out.host.clear();
     out.host_details.clear();
     out.reads.clear();
@@ -223,9 +239,8 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     if out.tracks.len() < resolved.locals.len() {
         out.tracks.resize_with(resolved.locals.len(), SmallVec::new);
     }
-    for tracks in &mut out.tracks[..resolved.locals.len()] {
-        tracks.clear();
-    }
+    out.wholes.clear();
+    out.wholes.resize(resolved.locals.len(), Whole::UNTOUCHED);
 }
 
 /// Sorts the orders between kept nodes by the position of the later one. Returns whether all go with the order of
@@ -277,9 +292,11 @@ fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Res
 
 impl Hazards {
     #[inline]
-    fn begin_node(&mut self) {
+    fn begin_node(&mut self, causes: bool) {
         self.begin.push(self.list.len() as u32);
-        self.details_begin.push(self.details.len() as u32);
+        if causes {
+            self.details_begin.push(self.details.len() as u32);
+        }
         self.standing.clear();
         self.above = 0;
     }
@@ -300,24 +317,58 @@ impl Hazards {
             }
             return;
         }
-        for &at in &self.standing {
-            let known = self.list[at as usize];
-            if known.alike(&hazard) {
-                if known.src.is_before(hazard.src, self.level_of(known.src), level) {
-                    self.list[at as usize].src = hazard.src;
-                }
-                return;
+        let relation = hazard.relation();
+        if let Some(known) = self.standing.iter_mut().find(|s| s.relation == relation) {
+            let stands = &mut self.list[known.at as usize];
+            let before = match (stands.src, hazard.src) {
+                (Source::Earlier(a), Source::Earlier(b)) => a < b,
+                _ => known.level < level,
+            };
+            if before {
+                known.level = level;
+                stands.src = hazard.src;
             }
+            return;
         }
-        self.standing.push(self.list.len() as u32);
+        self.standing.push(Standing { relation, level, at: self.list.len() as u32 });
         self.list.push(hazard);
     }
 
+    /// Whether the hazard entered last stands for one against a node that may not be moved.
+    #[inline]
+    fn stands_for(&self, node: u32, hazard: &Hazard) -> bool {
+        let level = self.level.get(node as usize);
+        self.standing.last().is_some_and(|s| s.relation == hazard.relation() && level <= Some(&s.level))
+    }
+
+    #[inline]
     fn level_of(&self, src: Source) -> u32 {
         match src {
             Source::Node(position) => self.level.get(position as usize).copied().unwrap_or(0),
             Source::Earlier(_) => 0,
         }
+    }
+
+    /// What the frame did to the ranges of a resource.
+    pub(crate) fn tracks(&self, local: u32) -> Tracks<'_> {
+        let whole = self.wholes[local as usize];
+        match whole.used {
+            Used::Not => Tracks::One(None),
+            Used::Whole => Tracks::One(Some(whole.track())),
+            Used::InParts => Tracks::Many(&self.tracks[local as usize]),
+        }
+    }
+
+    /// The ranges of a resource, from now on used in parts; none yet if it was not used before.
+    fn in_parts(&mut self, local: u32) -> &mut SmallVec<[Track; 1]> {
+        let whole = &mut self.wholes[local as usize];
+        let tracks = &mut self.tracks[local as usize];
+        if whole.used != Used::InParts {
+            tracks.clear();
+            tracks.extend((whole.used == Used::Whole).then(|| whole.track()));
+            whole.used = Used::InParts;
+        }
+        tracks
     }
 
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
@@ -333,21 +384,26 @@ impl Hazards {
 }
 
 impl Hazard {
-    /// Whether two hazards of one node ask for the same, but for when the source ran.
+    /// Two hazards of one node with the same relation ask for the same, but for when the source ran.
     #[inline]
-    fn alike(&self, other: &Self) -> bool {
-        (self.src_pair, self.dst_pair, self.kind) == (other.src_pair, other.dst_pair, other.kind)
-            && matches!(self.src, Source::Node(_)) == matches!(other.src, Source::Node(_))
+    fn relation(&self) -> u64 {
+        let earlier = u64::from(matches!(self.src, Source::Earlier(_)));
+        u64::from(self.src_pair) << 32 | u64::from(self.dst_pair) << 16 | (self.kind as u64) << 1 | earlier
     }
 }
 
-impl Source {
-    /// Whether it runs before another, given their levels in this frame.
-    #[inline]
-    fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
-        match (self, other) {
-            (Source::Earlier(a), Source::Earlier(b)) => a < b,
-            _ => level < other_level,
+/// What the frame did to the ranges of one resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tracks<'a> {
+    One(Option<Track>),
+    Many(&'a [Track]),
+}
+
+impl Tracks<'_> {
+    pub(crate) fn as_slice(&self) -> &[Track] {
+        match self {
+            Tracks::One(track) => track.as_slice(),
+            Tracks::Many(tracks) => tracks,
         }
     }
 }
@@ -356,7 +412,14 @@ impl Source {
 fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
     for (index, local) in locals.iter().enumerate().filter(|(_, l)| l.host_visible) {
         let dst_pair = pairs.intern(Access::HOST_READ);
-        let tracks = &out.tracks[index];
+        // Lent, because hazards are entered meanwhile.
+        let parts = std::mem::take(&mut out.tracks[index]);
+        let whole = out.wholes[index];
+        let tracks = match whole.used {
+            Used::Not => &[],
+            Used::Whole => &[whole.track()] as &[Track],
+            Used::InParts => parts.as_slice(),
+        };
         for (i, track) in tracks.iter().enumerate().filter(|(_, t)| t.write != NONE) {
             let hazard = Hazard {
                 src: Source::Node(track.write),
@@ -372,5 +435,6 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
                 coarsened: false,
             });
         }
+        out.tracks[index] = parts;
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Levels {
     pub(crate) sorted: Vec<u32>,
     /// Where each level begins in `sorted`; one more at the end.
     pub(crate) begin: Vec<u32>,
+    /// Whether no level has a transfer.
+    pub(crate) only_passes: bool,
     /// Level of the host, if it waits for anything.
     pub(crate) host: Option<u32>,
     graph: DiGraph<u32, (), u32>,
@@ -65,7 +67,10 @@ pub(crate) fn run(
             return Err(cycle(graph, state, positions, out));
         }
     }
-    share_levels(graph, positions, (kept, hazards), out);
+    out.only_passes = hazards.only_passes;
+    if !out.only_passes {
+        share_levels(graph, positions, (kept, hazards), out);
+    }
     sort(positions, kept, out);
     out.host = hazards.host.iter().map(|h| out.level_of(h.src) + 1).max();
     Ok(())

@@ -26,6 +26,7 @@ pub(crate) struct Local {
     /// Whether anything but uploads writes it.
     pub(crate) other_writes: bool,
     read: bool,
+    written: bool,
     /// Whether something reads it that is declared before one of its uploads.
     pub(crate) read_before_upload: bool,
 }
@@ -64,6 +65,9 @@ pub(crate) struct Resolved {
     pub(crate) uses: Vec<ResolvedUse>,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
+    /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
+    /// node overwrites after another wrote it.
+    pub(crate) all_needed: bool,
     stamp: u32,
     transients: Vec<u32>,
 }
@@ -83,6 +87,7 @@ pub(crate) fn run(
     out.uses.reserve(graph.uses.len());
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
+    out.all_needed = graph.prologue.is_none();
     out.stamp = out.stamp.wrapping_add(1);
     if out.stamp == 0 {
         out.slots.fill((0, 0));
@@ -93,14 +98,20 @@ pub(crate) fn run(
             errors.push(GraphError::ZeroSize { resource: name.to_owned() });
         }
     }
+    // Neighbours are often alike.
+    let mut last = (Access::NONE, state.pairs.intern(Access::NONE));
     for node in &graph.nodes {
         let first = out.uses.len();
+        let mut seen = node.side_effects;
         for u in graph.uses(node) {
-            resolve_use(graph, state, backings, node, u, out, errors);
+            seen |= u.mode != Mode::Read;
+            resolve_use(graph, state, backings, node, (u, &mut last), out, errors);
         }
-        // A pass with one use contradicts itself in nothing.
-        if errors.is_empty() && (out.uses.len() > first + 1 || node.kind != NodeKind::Pass) {
-            check_node(graph, state, node, &out.uses[first..], &out.locals, errors);
+        out.all_needed &= seen;
+        let uses = &out.uses[first..];
+        let fine = node.kind == NodeKind::Pass && !may_contradict(uses);
+        if !fine && errors.is_empty() {
+            check_node(graph, state, node, uses, &out.locals, errors);
         }
     }
     for order in &graph.orders {
@@ -117,13 +128,22 @@ fn resolve_use(
     state: &mut GraphState,
     backings: &[Option<ResourceId>],
     node: &Node,
-    u: &Use,
+    (u, last): (&Use, &mut (Access, PairId)),
     out: &mut Resolved,
     errors: &mut Vec<GraphError>,
 ) {
-    let pair = state.pairs.intern(u.access);
+    if u.access != last.0 {
+        *last = (u.access, state.pairs.intern(u.access));
+    }
+    let pair = last.1;
     let found = match u.slice.resource {
-        Resource::Persistent(id) => persistent(state, id, out),
+        Resource::Persistent(id) => match out.slots.get(id.index() as usize) {
+            Some(&(stamp, local)) if stamp == out.stamp => {
+                // Another version of the slot is stale, or was made stale since.
+                (out.locals[local as usize].backing == Some(id)).then_some(local)
+            }
+            _ => persistent(state, id, out),
+        },
         Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
         Resource::Transient(_) => None,
     };
@@ -139,13 +159,16 @@ fn resolve_use(
     }
     let whole = start == 0 && end == of.size;
     let resolved = ResolvedUse { start, end, local, pair, mode, whole };
+    if resolved.writes() {
+        out.all_needed &= !(of.fresh || of.written && mode == Mode::Overwrite);
+    }
     of.note(&resolved, node.kind, graph.prologue.is_some());
     let fine = start < end
         && end <= of.size
         && node.queue.is_none()
-        && state.pairs.get(pair).plainly_allowed(mode, of.usage);
-    if !fine && let Some(problem) = check_use(&state.pairs, node, u, &resolved, of.size, of.usage) {
-        errors.push(problem.named(graph, state, node, u));
+        && state.pairs.facts(pair).plainly_allowed(mode, of.usage);
+    if !fine {
+        look_closer(graph, state, node, u, (&resolved, &out.locals[local as usize]), errors);
     }
     out.uses.push(resolved);
 }
@@ -154,6 +177,7 @@ impl Local {
     /// Keeps count of what the frame does to it.
     #[inline]
     fn note(&mut self, u: &ResolvedUse, kind: NodeKind, prologue: bool) {
+        self.written |= u.writes();
         if matches!(kind, NodeKind::Upload { .. }) {
             self.uploads += 1;
             self.read_before_upload |= self.read;
@@ -168,15 +192,10 @@ impl Local {
     }
 }
 
-#[inline]
+/// A persistent resource that this frame names for the first time.
+#[inline(never)]
 fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
     let slot = id.index() as usize;
-    if let Some(&(stamp, local)) = out.slots.get(slot)
-        && stamp == out.stamp
-    {
-        // Another version of the slot is stale, or was made stale since.
-        return (out.locals[local as usize].backing == Some(id)).then_some(local);
-    }
     let desc = &state.get(id)?.desc;
     let local = push(
         out,
@@ -190,6 +209,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             uploads: 0,
             other_writes: false,
             read: false,
+            written: false,
             read_before_upload: false,
         },
     );
@@ -200,6 +220,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
     Some(local)
 }
 
+#[inline(never)]
 fn transient(
     graph: &FrameGraph,
     backings: &[Option<ResourceId>],
@@ -223,6 +244,7 @@ fn transient(
             uploads: 0,
             other_writes: false,
             read: false,
+            written: false,
             read_before_upload: false,
         },
     );
@@ -243,6 +265,21 @@ enum Problem {
     Impossible,
     Usage(BufferUsage, BufferUsage),
     Queue,
+}
+
+/// A use that is not plainly right: names what is wrong with it, if anything is.
+#[inline(never)]
+fn look_closer(
+    graph: &FrameGraph,
+    state: &GraphState,
+    node: &Node,
+    u: &Use,
+    (resolved, local): (&ResolvedUse, &Local),
+    errors: &mut Vec<GraphError>,
+) {
+    if let Some(problem) = check_use(&state.pairs, node, u, resolved, local.size, local.usage) {
+        errors.push(problem.named(graph, state, node, u));
+    }
 }
 
 fn check_use(
@@ -315,6 +352,7 @@ impl Problem {
     }
 }
 
+#[cold]
 fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
     let pass = label::bare(graph, node);
     match resource {
@@ -323,7 +361,15 @@ fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
     }
 }
 
+/// Whether a pass reads a resource that it overwrites, in whatever parts.
+#[inline]
+fn may_contradict(uses: &[ResolvedUse]) -> bool {
+    let mut overwrites = uses.iter().filter(|u| u.mode == Mode::Overwrite);
+    overwrites.any(|over| uses.iter().any(|u| u.local == over.local && u.reads()))
+}
+
 /// What the uses of one node must not say together.
+#[inline(never)]
 fn check_node(
     graph: &FrameGraph,
     state: &GraphState,

@@ -46,6 +46,10 @@ pub(crate) fn run(
             commands.push(Command::Barrier(level - 1));
         }
         let nodes = levels.nodes(level);
+        if levels.only_passes {
+            commands.extend(nodes.iter().map(|&position| Command::Pass(positions.node(position))));
+            continue;
+        }
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
         scratch.sort();
         scratch.emit(schedule, &mut commands);

@@ -81,7 +81,7 @@ pub(super) fn enter(walk: &Walk<'_>, resolved: &Resolved, kept: &Kept, out: &mut
         let Some(first) = entered.clone().next() else { continue };
         let local = &resolved.locals[first.local as usize];
         let pair = write_pair(walk, resolved, first.position);
-        let tracks = &mut out.tracks[first.local as usize];
+        let tracks = out.in_parts(first.local);
         lay(entered, ranges_of(walk, local), local.size, |start, write, prior| {
             let pair = if write == NONE { 0 } else { pair };
             tracks.push(Track { start, write, reads: NONE, prior, pair });
