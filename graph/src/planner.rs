@@ -8,6 +8,7 @@ pub(crate) mod order;
 pub(crate) mod radix;
 pub(crate) mod resolve;
 pub(crate) mod transfers;
+pub(crate) mod uploads;
 
 use crate::coverage::Coverage;
 use crate::error::{GraphError, PlanError};
@@ -15,6 +16,7 @@ use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
 use crate::state::{GraphState, Init, Mark, RangeState, Ranges, note};
+use crate::uploads::UploadRule;
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -22,6 +24,8 @@ use hazards::{NONE, ReadCell, Track};
 pub struct PlanOptions {
     /// Collect a [`Cause`](crate::Cause) for each hazard that needed a barrier. The barriers are the same either way.
     pub causes: bool,
+    /// What decides how uploads travel.
+    pub uploads: UploadRule,
 }
 
 /// Plans frames. Keep one and use it again: after warm-up planning allocates nothing.
@@ -79,12 +83,12 @@ impl Planner {
         Self::default()
     }
 
-    /// Plans a frame with causes, its transients in memory of their own.
+    /// Plans a frame with causes, its transients in memory of their own, its uploads as copies.
     ///
     /// # Errors
     /// What is wrong with the frame. The state has not moved.
     pub fn plan(&mut self, graph: &FrameGraph, state: &mut GraphState) -> Result<&Schedule, PlanError> {
-        self.plan_with(graph, state, PlanOptions { causes: true }, &[])
+        self.plan_with(graph, state, PlanOptions { causes: true, ..PlanOptions::default() }, &[])
     }
 
     /// Plans a frame. `backings` names, for transients by position, the persistent buffer whose memory a transient
@@ -108,6 +112,8 @@ impl Planner {
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
         cull::run(graph, positions, &self.resolved, &mut self.kept);
+        self.schedule.uploads =
+            uploads::run(graph, positions, &self.kept, options.uploads, &mut state.pairs, &mut self.resolved);
         state.cover.fit(&state.pairs);
         self.cover.clone_from(&state.cover);
         hazards::run(

@@ -121,7 +121,7 @@ fn plan(
     planner: &mut Planner,
     pool: &[Option<ResourceId>],
 ) -> Option<Schedule> {
-    let options = memkit_gpu::graph::PlanOptions { causes: true };
+    let options = memkit_gpu::graph::PlanOptions { causes: true, ..Default::default() };
     let schedule = match planner.plan_with(graph, state, options, pool) {
         Ok(schedule) => schedule.clone(),
         Err(error) => {

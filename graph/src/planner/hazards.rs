@@ -112,8 +112,8 @@ struct Walk<'a> {
     cover: &'a Coverage,
     positions: Positions,
     causes: bool,
-    /// The access of uploads.
-    upload: PairId,
+    /// The accesses of uploads: copied and scattered.
+    uploads: [PairId; 2],
 }
 
 /// Walks the frame forwards.
@@ -131,9 +131,10 @@ pub(crate) fn run(
     begin(resolved, graph.nodes.len(), out);
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
-    let upload = pairs.intern(Access::COPY_WRITE);
+    let copied = pairs.intern(Access::COPY_WRITE);
+    let uploads = [copied, resolved.scatter.unwrap_or(copied)];
     out.covered.begin(&pairs);
-    let walk = Walk { graph, state, cover, positions, causes, upload };
+    let walk = Walk { graph, state, cover, positions, causes, uploads };
     bulk::enter(&walk, resolved, kept, out);
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
@@ -323,7 +324,9 @@ impl Hazards {
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
     fn may_move(&self, walk: &Walk<'_>, hazard: &Hazard) -> bool {
         match hazard.src {
-            Source::Node(position) if hazard.src_pair == walk.upload || hazard.kind == HazardKind::Order => {
+            Source::Node(position)
+                if walk.uploads.contains(&hazard.src_pair) || hazard.kind == HazardKind::Order =>
+            {
                 let node = &walk.graph.nodes[walk.positions.node(position) as usize];
                 matches!(node.kind, NodeKind::Upload { .. })
             }

@@ -21,6 +21,8 @@ pub(crate) struct Local {
     /// Its bytes are undefined at the beginning of the frame, whatever the backing held.
     pub(crate) fresh: bool,
     pub(crate) host_visible: bool,
+    /// Whether uploads to it can be scattered.
+    pub(crate) scatter: bool,
     /// Number of uploads to it.
     pub(crate) uploads: u32,
     /// Whether anything but uploads writes it.
@@ -66,6 +68,10 @@ pub(crate) struct Resolved {
     slots: Vec<(u32, u32)>,
     stamp: u32,
     transients: Vec<u32>,
+    /// The access of scattered uploads, if there are any.
+    pub(crate) scatter: Option<PairId>,
+    /// Uploads worth scattering, as ranges of nodes.
+    pub(crate) runs: Vec<(u32, u32)>,
 }
 
 const NONE: u32 = u32::MAX;
@@ -124,7 +130,9 @@ fn resolve_use(
     let pair = state.pairs.intern(u.access);
     let found = match u.slice.resource {
         Resource::Persistent(id) => persistent(state, id, out),
-        Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
+        Resource::Transient(id) if id.frame == graph.serial => {
+            transient(graph, state, backings, id.index, out)
+        }
         Resource::Transient(_) => None,
     };
     let (start, mut end, mode) = (u.slice.start, u.slice.end, u.mode);
@@ -187,6 +195,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             backing: Some(id),
             fresh: false,
             host_visible: desc.host_visible,
+            scatter: desc.scatter,
             uploads: 0,
             other_writes: false,
             read: false,
@@ -202,6 +211,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
 
 fn transient(
     graph: &FrameGraph,
+    state: &GraphState,
     backings: &[Option<ResourceId>],
     index: u32,
     out: &mut Resolved,
@@ -211,15 +221,17 @@ fn transient(
         return Some(known);
     }
     let desc = graph.transients.get(index as usize)?;
+    let backing = backings.get(index as usize).copied().flatten();
     let local = push(
         out,
         Local {
             resource: crate::TransientId { index, frame: graph.serial }.into(),
             size: desc.size,
             usage: BufferUsage::all(),
-            backing: backings.get(index as usize).copied().flatten(),
+            backing,
             fresh: true,
             host_visible: false,
+            scatter: backing.and_then(|id| state.buffer(id)).is_some_and(|desc| desc.scatter),
             uploads: 0,
             other_writes: false,
             read: false,

@@ -6,7 +6,7 @@ use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{FrameGraph, NodeKind};
-use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, Schedule};
+use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
 
 /// The memory the phase needs.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ struct Region {
     src: u64,
     size: u64,
     node: u32,
+    /// Written by a shader.
+    scatter: bool,
 }
 
 /// Writes the commands of every level to the first queue.
@@ -81,6 +83,7 @@ fn gather(
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
         match (node.kind, uses) {
             (NodeKind::Upload { from }, [to]) => {
+                let scatter = resolved.scatter == Some(to.pair);
                 let mut push = |start: u64, end: u64| {
                     out.push(Region {
                         from: BufferRef::Host(from.buffer),
@@ -89,6 +92,7 @@ fn gather(
                         src: from.offset + (start - to.start),
                         size: end - start,
                         node: index,
+                        scatter,
                     });
                 };
                 let parts = parts_of(&kept.parts, position);
@@ -104,6 +108,7 @@ fn gather(
                 src: from.start,
                 size: to.end - to.start,
                 node: index,
+                scatter: false,
             }),
             _ => {}
         }
@@ -117,35 +122,34 @@ fn parts_of(parts: &[Part], position: u32) -> &[Part] {
 }
 
 impl Transfers {
-    /// Orders the regions so that those of one command stand together, ascending by destination.
+    /// Orders the regions so that those of one command stand together, ascending by destination, and what is scattered
+    /// comes last.
     fn sort(&mut self) {
         self.order.clear();
         self.order.extend((0u32..).zip(&self.regions).map(|(index, r)| Keyed { key: r.dst, index }));
         radix::sort(&mut self.order, &mut self.spare);
         // Each sort keeps what the ones before it did where it finds no difference.
-        for buffer in [|r: &Region| r.to, |r: &Region| r.from] {
+        let number = |buffer| match buffer {
+            BufferRef::Local(i) => u64::from(i),
+            BufferRef::Host(i) => 1 << 32 | u64::from(i),
+        };
+        for buffer in [|r: &Region| (r.to, false), |r: &Region| (r.from, r.scatter)] {
             for item in &mut self.order {
-                item.key = match buffer(&self.regions[item.index as usize]) {
-                    BufferRef::Local(i) => u64::from(i),
-                    BufferRef::Host(i) => 1 << 32 | u64::from(i),
-                };
+                let (buffer, scatter) = buffer(&self.regions[item.index as usize]);
+                item.key = u64::from(scatter) << 33 | number(buffer);
             }
             radix::sort(&mut self.order, &mut self.spare);
         }
     }
 
-    /// One copy command a pair of buffers; regions adjacent on both sides become one.
+    /// One copy command a pair of buffers, and one scatter; regions adjacent on both sides become one.
     fn emit(&self, schedule: &mut Schedule, commands: &mut Vec<Command>) {
         let mut regions = self.order.iter().map(|item| &self.regions[item.index as usize]).peekable();
-        while let Some(first) = regions.next() {
+        while let Some(first) = regions.next_if(|r| !r.scatter) {
             let begin = schedule.regions.len();
             let mut last = first.alone();
-            while let Some(r) = regions.next_if(|r| (r.from, r.to) == (first.from, first.to)) {
-                if last.dst + last.size == r.dst && last.src + last.size == r.src {
-                    last.size += r.size;
-                    last.merged += 1;
-                    last.node = last.node.min(r.node);
-                } else {
+            while let Some(r) = regions.next_if(|r| r.buffers() == first.buffers()) {
+                if !r.continues(&mut last) {
                     schedule.regions.push(std::mem::replace(&mut last, r.alone()));
                 }
             }
@@ -153,10 +157,38 @@ impl Transfers {
             let regions = begin as u32..schedule.regions.len() as u32;
             commands.push(Command::Copy { from: first.from, to: first.to, regions });
         }
+        let begin = schedule.scatters.len();
+        let mut buffers = None;
+        for r in regions {
+            let last = schedule.scatters.last_mut().filter(|_| buffers == Some(r.buffers()));
+            if !last.is_some_and(|last| r.continues(&mut last.region)) {
+                schedule.scatters.push(ScatterRegion { from: r.from, to: r.to, region: r.alone() });
+            }
+            buffers = Some(r.buffers());
+        }
+        if buffers.is_some() {
+            commands.push(Command::Scatter { regions: begin as u32..schedule.scatters.len() as u32 });
+        }
     }
 }
 
 impl Region {
+    /// What makes it part of one command with others.
+    fn buffers(&self) -> (BufferRef, BufferRef, bool) {
+        (self.from, self.to, self.scatter)
+    }
+
+    /// Whether it continues another on both sides; that one takes it in then.
+    fn continues(&self, last: &mut CopyRegion) -> bool {
+        let continues = last.dst + last.size == self.dst && last.src + last.size == self.src;
+        if continues {
+            last.size += self.size;
+            last.merged += 1;
+            last.node = last.node.min(self.node);
+        }
+        continues
+    }
+
     fn alone(&self) -> CopyRegion {
         CopyRegion { src: self.src, dst: self.dst, size: self.size, node: self.node, merged: 1 }
     }

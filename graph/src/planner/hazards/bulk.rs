@@ -80,17 +80,16 @@ pub(super) fn enter(walk: &Walk<'_>, resolved: &Resolved, kept: &Kept, out: &mut
         let entered = same.iter().map(|item| &uploads[item.index as usize]);
         let Some(first) = entered.clone().next() else { continue };
         let local = &resolved.locals[first.local as usize];
-        let pair = write_pair(walk, resolved, first.position);
         let tracks = &mut out.tracks[first.local as usize];
         lay(entered, ranges_of(walk, local), local.size, |start, write, prior| {
-            let pair = if write == NONE { 0 } else { pair };
+            let pair = if write == NONE { 0 } else { write_pair(walk, resolved, write) };
             tracks.push(Track { start, write, reads: NONE, prior, pair });
         });
     }
     out.bulk = bulk;
 }
 
-/// All uploads write by the same access.
+/// The access an upload writes by.
 fn write_pair(walk: &Walk<'_>, resolved: &Resolved, position: u32) -> crate::pairs::PairId {
     let node = &walk.graph.nodes[walk.positions.node(position) as usize];
     resolved.uses[node.uses.0 as usize].pair
