@@ -132,6 +132,7 @@ fn run(owner: &Arc<VulkanBackend>, nth: Range<u64>, result: vk::Result, body: Ru
         queue_lock: None,
         api_version: owner.api_version(),
         buffer_device_address: true,
+        storage_buffer_8bit_access: true,
         debug_utils: true,
     };
     // SAFETY: the owner outlives it and does not use its queue meanwhile; the replaced functions do what the real ones
