@@ -2,6 +2,7 @@
 
 pub(crate) mod barriers;
 pub(crate) mod cull;
+pub(crate) mod groups;
 pub(crate) mod hazards;
 pub(crate) mod label;
 pub(crate) mod order;
@@ -15,7 +16,7 @@ use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{GraphState, Init, Mark, RangeState, Ranges, note};
+use crate::state::{GraphState, Init, Mark, RangeState, Ranges, Written, note};
 use crate::uploads::UploadRule;
 use hazards::{NONE, ReadCell, Track};
 
@@ -35,11 +36,13 @@ pub struct PlanOptions {
 #[derive(Debug, Default)]
 pub struct Planner {
     resolved: resolve::Resolved,
+    groups: groups::Groups,
     kept: cull::Kept,
     hazards: hazards::Hazards,
     levels: order::Levels,
     calls: barriers::Calls,
     transfers: transfers::Transfers,
+    uploads: uploads::Uploads,
     cover: Coverage,
     schedule: Schedule,
     /// The commit count of the state this plan was made for; none if there is no plan.
@@ -111,9 +114,16 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        cull::run(graph, positions, &self.resolved, &mut self.kept);
-        self.schedule.uploads =
-            uploads::run(graph, positions, &self.kept, options.uploads, &mut state.pairs, &mut self.resolved);
+        groups::run(positions, &self.resolved, &mut self.groups);
+        cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
+        self.schedule.uploads = uploads::run(
+            graph,
+            positions,
+            &self.kept,
+            options.uploads,
+            &mut state.pairs,
+            (&mut self.resolved, &mut self.uploads),
+        );
         state.cover.fit(&state.pairs);
         self.cover.clone_from(&state.cover);
         hazards::run(
@@ -121,13 +131,13 @@ impl Planner {
             state,
             &self.cover,
             positions,
-            (&self.resolved, &self.kept),
+            (&self.resolved, &self.groups, &self.kept),
             options.causes,
             &mut self.hazards,
             &mut errors,
         );
         fail(&mut errors)?;
-        order::run(graph, state, positions, (&self.kept, &self.hazards), &mut self.levels)
+        order::run(graph, state, positions, (&self.groups, &self.kept, &self.hazards), &mut self.levels)
             .map_err(|first| PlanError { first, others: Vec::new() })?;
         // Explicit orders and the host may have brought new accesses.
         state.cover.fit(&state.pairs);
@@ -144,7 +154,7 @@ impl Planner {
         transfers::run(
             graph,
             positions,
-            (&self.resolved, &self.kept),
+            (&self.resolved, &self.groups, &self.kept),
             &self.levels,
             &mut self.transfers,
             &mut self.schedule,
@@ -158,7 +168,7 @@ impl Planner {
     fn describe(&mut self, graph: &FrameGraph, positions: Positions) {
         let schedule = &mut self.schedule;
         schedule.resources.extend(self.resolved.locals.iter().map(|l| l.resource));
-        order::placed(&self.levels, positions, &mut schedule.order);
+        order::placed(&mut self.levels, positions, (&self.groups, &self.kept), &mut schedule.order);
         let culled = self.kept.culled.iter().rev();
         schedule.culled.extend(culled.map(|&(node, reason)| Culled { node, reason }));
         transfers::trimmed(graph, positions, (&self.resolved, &self.kept), schedule);
@@ -194,11 +204,33 @@ impl Planner {
         }
         state.commits += 1;
         state.next_level = base + u64::from(self.levels.last()) + 1;
+        self.keep_grouped(state, base);
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
         for (local, tracks) in self.resolved.locals.iter().zip(&self.hazards.tracks) {
-            if let Some(id) = local.backing {
+            if let Some(id) = local.backing.filter(|_| !tracks.is_empty()) {
                 merge(state, id, tracks, view, &mut self.spare);
             }
+        }
+    }
+
+    /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
+    fn keep_grouped(&self, state: &mut GraphState, base: u64) {
+        let Planner { groups, levels, hazards, resolved, .. } = self;
+        for group in &groups.groups {
+            let local = &resolved.locals[group.local as usize];
+            let pair = resolved.upload_pairs[usize::from(local.scattered)];
+            let Some(id) = local.backing.filter(|_| hazards.tracks[group.local as usize].is_empty()) else {
+                continue;
+            };
+            let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+            state.overwrite(
+                id,
+                uploads.iter().map(|u| {
+                    let level = levels.level[u.position as usize];
+                    let mark = Mark { pair, level: base + u64::from(level) };
+                    Written { start: u.start, end: u.end, mark }
+                }),
+            );
         }
     }
 
@@ -256,9 +288,6 @@ fn merge(state: &mut GraphState, id: ResourceId, tracks: &[Track], view: View<'_
     let Some(persistent) = state.get_mut(id) else { return };
     if let ([track], [range]) = (tracks, persistent.ranges.as_mut_slice()) {
         view.enter(track, range);
-        return;
-    }
-    if tracks.is_empty() {
         return;
     }
     spare.clear();

@@ -8,10 +8,11 @@
 //! # The rule
 //!
 //! Uploads that are declared one after the other and continue each other, in staging memory and at their destination,
-//! count as one region. Under [`UploadRule::Cheapest`] a region of `n` bytes is *worth scattering* if
-//! `copy_region + n × copy_byte > scatter_region + n × scatter_byte`; what that saves is added up over the frame, and
-//! if the sum is more than `scatter`, the cost of the dispatch itself, all regions that are worth it are scattered, in
-//! all levels. Otherwise every upload is copied. Only uploads that are not culled count.
+//! count as one region. Under [`UploadRule::Cheapest`] a region of `n` bytes costs `copy_region + n × copy_byte` as a
+//! copy and `scatter_region + n × scatter_byte` scattered. The regions of a buffer are *worth scattering* if that is
+//! cheaper for all of them together: the uploads of a frame to one buffer travel alike. What it saves is added up over
+//! the buffers for which it is, and if the sum is more than `scatter`, the cost of the dispatch itself, the uploads to
+//! these are scattered, in all levels. Otherwise every upload is copied. Only uploads that are not culled count.
 //!
 //! The decision is made when a frame is planned: how many uploads there are is known then, and the schedule says what
 //! came of it ([`Schedule::uploads`](crate::Schedule::uploads)). Same frame, same rule: same choice.
@@ -83,7 +84,7 @@ pub struct UploadChoice {
     pub rule: UploadRule,
     /// Uploads that are scattered. The others are copied.
     pub scattered: u32,
-    /// Uploads worth scattering that are copied, because their buffer cannot be written by address.
+    /// Uploads worth scattering that are copied because their buffer cannot be written by address.
     pub out_of_reach: u32,
     /// Regions worth scattering, whether they are or not.
     pub regions: u32,

@@ -1,16 +1,17 @@
-//! Phase 3: finds every hazard among the kept nodes, and against earlier frames.
+//! Phase 4: finds every hazard among the kept nodes, and against earlier frames.
 //!
 //! Per resource a map of byte ranges says who wrote last and who read since. It has one entry while a resource is
 //! used as a whole, and splits where a use begins or ends. The readers of a range are a linked list in one shared
 //! arena: a split shares the tail, and a write drops the list.
 
-mod bulk;
 mod covered;
+pub(crate) mod grouped;
 mod uses;
 mod whole;
 
 use super::Positions;
 use super::cull::{Kept, Part};
+use super::groups::Groups;
 use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
 use crate::access::Access;
 use crate::coverage::Coverage;
@@ -96,8 +97,9 @@ pub(crate) struct Hazards {
     /// Per local resource: its ranges.
     pub(crate) tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
+    /// What grouped uploads owe.
+    pub(crate) grouped: grouped::Owed,
     orders: Vec<(u32, Order)>,
-    bulk: bulk::Bulk,
     covered: Covered,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
@@ -123,7 +125,7 @@ pub(crate) fn run(
     state: &mut GraphState,
     cover: &Coverage,
     positions: Positions,
-    (resolved, kept): (&Resolved, &Kept),
+    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
     causes: bool,
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
@@ -131,23 +133,26 @@ pub(crate) fn run(
     begin(resolved, graph.nodes.len(), out);
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
-    let copied = pairs.intern(Access::COPY_WRITE);
-    let uploads = [copied, resolved.scatter.unwrap_or(copied)];
+    let uploads = resolved.upload_pairs;
     out.covered.begin(&pairs);
     let walk = Walk { graph, state, cover, positions, causes, uploads };
-    bulk::enter(&walk, resolved, kept, out);
+    grouped::enter(&walk, &pairs, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
-    for position in 0..positions.len() {
-        out.begin_node();
-        while parts.first().is_some_and(|p| p.position < position) {
-            parts = &parts[1..];
+    for &(begin, end) in &groups.walked {
+        out.skip_to(begin);
+        for position in begin..end {
+            out.begin_node();
+            while parts.first().is_some_and(|p| p.position < position) {
+                parts = &parts[1..];
+            }
+            if kept.keep[position as usize] {
+                node(&walk, &mut pairs, position, resolved, parts, &mut orders, out, errors);
+            }
+            out.level[position as usize] = out.above;
         }
-        if kept.keep[position as usize] {
-            node(&walk, &mut pairs, position, (resolved, kept), parts, &mut orders, out, errors);
-        }
-        out.level.push(out.above);
     }
+    out.skip_to(positions.len());
     out.begin_node();
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;
@@ -159,7 +164,7 @@ fn node(
     walk: &Walk<'_>,
     pairs: &mut PairTable,
     position: u32,
-    (resolved, kept): (&Resolved, &Kept),
+    resolved: &Resolved,
     parts: &[Part],
     orders: &mut usize,
     out: &mut Hazards,
@@ -173,12 +178,6 @@ fn node(
     {
         *orders += 1;
         explicit(walk, pairs, order, resolved, out);
-    }
-    if let [u] = uses
-        && bulk::holds(node, u, resolved, kept)
-    {
-        bulk::judge(walk, pairs, u, locals, out);
-        return;
     }
     if parts.first().is_some_and(|p| p.position == position) {
         for part in parts.iter().take_while(|p| p.position == position) {
@@ -215,7 +214,7 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.begin.clear();
     out.details_begin.clear();
     out.level.clear();
-    out.level.reserve(nodes);
+    out.level.resize(nodes, 0);
     out.above = 0;
     out.host.clear();
     out.host_details.clear();
@@ -285,6 +284,12 @@ impl Hazards {
         self.above = 0;
     }
 
+    /// Grouped uploads up to a position have no hazards of their own.
+    fn skip_to(&mut self, position: u32) {
+        self.begin.resize(position as usize, self.list.len() as u32);
+        self.details_begin.resize(position as usize, self.details.len() as u32);
+    }
+
     /// Enters a hazard of the node that is walked.
     #[inline]
     fn push(&mut self, walk: &Walk<'_>, hazard: Hazard, detail: impl FnOnce() -> Detail) {
@@ -338,7 +343,7 @@ impl Hazards {
 impl Hazard {
     /// Whether two hazards of one node ask for the same, but for when the source ran.
     #[inline]
-    fn alike(&self, other: &Self) -> bool {
+    pub(crate) fn alike(&self, other: &Self) -> bool {
         (self.src_pair, self.dst_pair, self.kind) == (other.src_pair, other.dst_pair, other.kind)
             && matches!(self.src, Source::Node(_)) == matches!(other.src, Source::Node(_))
     }
@@ -347,7 +352,7 @@ impl Hazard {
 impl Source {
     /// Whether it runs before another, given their levels in this frame.
     #[inline]
-    fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
+    pub(crate) fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
         match (self, other) {
             (Source::Earlier(a), Source::Earlier(b)) => a < b,
             _ => level < other_level,

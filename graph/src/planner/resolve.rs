@@ -21,15 +21,25 @@ pub(crate) struct Local {
     /// Its bytes are undefined at the beginning of the frame, whatever the backing held.
     pub(crate) fresh: bool,
     pub(crate) host_visible: bool,
-    /// Whether uploads to it can be scattered.
+    /// Whether uploads to it can be scattered, and whether they are.
     pub(crate) scatter: bool,
-    /// Number of uploads to it.
-    pub(crate) uploads: u32,
-    /// Whether anything but uploads writes it.
-    pub(crate) other_writes: bool,
-    read: bool,
-    /// Whether something reads it that is declared before one of its uploads.
-    pub(crate) read_before_upload: bool,
+    pub(crate) scattered: bool,
+    /// Whether something reads it.
+    pub(crate) read: bool,
+    /// Whether its uploads have to be walked one by one: something else writes it, something reads it before one of
+    /// them, or an explicit order names one.
+    pub(crate) entangled: bool,
+}
+
+/// An upload, as all phases see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upload {
+    /// Destination, half-open.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) local: u32,
+    /// Position in the frame.
+    pub(crate) node: u32,
 }
 
 /// A use with numbers for names.
@@ -64,14 +74,14 @@ pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
+    /// The uploads, in the order of the frame's nodes.
+    pub(crate) uploads: Vec<Upload>,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
     stamp: u32,
     transients: Vec<u32>,
-    /// The access of scattered uploads, if there are any.
-    pub(crate) scatter: Option<PairId>,
-    /// Uploads worth scattering, as ranges of nodes.
-    pub(crate) runs: Vec<(u32, u32)>,
+    /// The accesses of uploads: copied, and scattered, which is the same if none are.
+    pub(crate) upload_pairs: [PairId; 2],
 }
 
 const NONE: u32 = u32::MAX;
@@ -87,6 +97,7 @@ pub(crate) fn run(
     out.locals.clear();
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
+    out.uploads.clear();
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
     out.stamp = out.stamp.wrapping_add(1);
@@ -99,7 +110,14 @@ pub(crate) fn run(
             errors.push(GraphError::ZeroSize { resource: name.to_owned() });
         }
     }
-    for node in &graph.nodes {
+    let mut last = Last { resource: None, local: 0, size: 0, pair: state.pairs.intern(Access::COPY_WRITE) };
+    for (number, node) in (0u32..).zip(&graph.nodes) {
+        if let (NodeKind::Upload { from }, [u]) = (node.kind, graph.uses(node))
+            && upload(state, number, from, u, &mut last, out)
+        {
+            continue;
+        }
+        last.resource = None;
         let first = out.uses.len();
         for u in graph.uses(node) {
             resolve_use(graph, state, backings, node, u, out, errors);
@@ -113,8 +131,59 @@ pub(crate) fn run(
         let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
         if !known(order.first) || !known(order.then) {
             errors.push(GraphError::ForeignPass);
+            continue;
+        }
+        for index in [order.first.index(), order.then.index()] {
+            let node = &graph.nodes[index];
+            if let (NodeKind::Upload { .. }, Some(u)) = (node.kind, out.uses.get(node.uses.0 as usize)) {
+                // What is in error has no local resource.
+                if let Some(local) = out.locals.get_mut(u.local as usize) {
+                    local.entangled = true;
+                }
+            }
         }
     }
+}
+
+/// What the upload before this one found: many in a row go to one buffer.
+struct Last {
+    resource: Option<Resource>,
+    local: u32,
+    size: u64,
+    /// The access of uploads.
+    pair: PairId,
+}
+
+/// Resolves an upload to a persistent buffer that nothing is wrong with. `false`: it has to be looked at closely.
+#[inline]
+fn upload(
+    state: &GraphState,
+    node: u32,
+    from: crate::resource::HostSlice,
+    u: &Use,
+    last: &mut Last,
+    out: &mut Resolved,
+) -> bool {
+    let ResourceSlice { resource, start, end } = u.slice;
+    if last.resource != Some(resource) {
+        let Resource::Persistent(id) = resource else { return false };
+        let Some(local) = persistent(state, id, out) else { return false };
+        let of = &mut out.locals[local as usize];
+        if !state.pairs.get(last.pair).plainly_allowed(u.mode, of.usage) {
+            return false;
+        }
+        of.entangled |= of.read;
+        *last = Last { resource: Some(resource), local, size: of.size, ..*last };
+    }
+    let (local, size) = (last.local, last.size);
+    let end = if end == ResourceSlice::WHOLE { size } else { end };
+    if start >= end || end > size || from.offset.checked_add(end - start).is_none() {
+        return false;
+    }
+    let whole = start == 0 && end == size;
+    out.uses.push(ResolvedUse { start, end, local, pair: last.pair, mode: u.mode, whole });
+    out.uploads.push(Upload { start, end, local, node });
+    true
 }
 
 #[inline]
@@ -147,7 +216,7 @@ fn resolve_use(
     }
     let whole = start == 0 && end == of.size;
     let resolved = ResolvedUse { start, end, local, pair, mode, whole };
-    of.note(&resolved, node.kind, graph.prologue.is_some());
+    of.note(&resolved, graph.prologue.is_some());
     let fine = start < end
         && end <= of.size
         && node.queue.is_none()
@@ -159,19 +228,15 @@ fn resolve_use(
 }
 
 impl Local {
-    /// Keeps count of what the frame does to it.
+    /// Keeps in mind what the frame does to it.
     #[inline]
-    fn note(&mut self, u: &ResolvedUse, kind: NodeKind, prologue: bool) {
-        if matches!(kind, NodeKind::Upload { .. }) {
-            self.uploads += 1;
-            self.read_before_upload |= self.read;
-        } else if u.writes() {
-            self.other_writes = true;
-        }
+    fn note(&mut self, u: &ResolvedUse, prologue: bool) {
+        // Uploads come this way only if there is something about them.
+        self.entangled |= u.writes();
         if u.reads() {
             self.read = true;
             // What the prologue declares comes last here and is meant first.
-            self.read_before_upload |= prologue;
+            self.entangled |= prologue;
         }
     }
 }
@@ -196,10 +261,9 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             fresh: false,
             host_visible: desc.host_visible,
             scatter: desc.scatter,
-            uploads: 0,
-            other_writes: false,
+            scattered: false,
             read: false,
-            read_before_upload: false,
+            entangled: false,
         },
     );
     if out.slots.len() <= slot {
@@ -232,10 +296,10 @@ fn transient(
             fresh: true,
             host_visible: false,
             scatter: backing.and_then(|id| state.buffer(id)).is_some_and(|desc| desc.scatter),
-            uploads: 0,
-            other_writes: false,
+            scattered: false,
             read: false,
-            read_before_upload: false,
+            // It may have no memory that earlier frames used, and is not looked at afterwards.
+            entangled: true,
         },
     );
     out.transients[index as usize] = local;

@@ -1,11 +1,13 @@
-//! Phase 6: batches the transfers of a level, and writes the command list.
+//! Phase 7: batches the transfers of a level, and writes the command list.
 
 use super::Positions;
 use super::cull::{Kept, Part};
+use super::groups::{Grouped, Groups};
 use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{FrameGraph, NodeKind};
+use crate::resource::HostSlice;
 use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
 
 /// The memory the phase needs.
@@ -15,6 +17,8 @@ pub(crate) struct Transfers {
     /// The regions' order.
     order: Vec<Keyed>,
     spare: Vec<Keyed>,
+    /// The grouped uploads by level, then staging buffer, then as in their groups.
+    grouped: Vec<Keyed>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +37,7 @@ struct Region {
 pub(crate) fn run(
     graph: &FrameGraph,
     positions: Positions,
-    (resolved, kept): (&Resolved, &Kept),
+    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
     levels: &Levels,
     scratch: &mut Transfers,
     schedule: &mut Schedule,
@@ -42,7 +46,9 @@ pub(crate) fn run(
         schedule.queues.push(CommandList::default());
     }
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
-    let last = if levels.sorted.is_empty() { 0 } else { levels.last() + 1 };
+    scratch.sort_grouped(graph, positions, groups, levels);
+    let mut grouped = 0;
+    let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
@@ -50,7 +56,18 @@ pub(crate) fn run(
         let nodes = levels.nodes(level);
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
         scratch.sort();
+        let scattered = schedule.scatters.len() as u32;
         scratch.emit(schedule, &mut commands);
+        grouped = scratch.emit_grouped(
+            (graph, positions),
+            (resolved, groups),
+            (level, grouped),
+            schedule,
+            &mut commands,
+        );
+        if scattered < schedule.scatters.len() as u32 {
+            commands.push(Command::Scatter { regions: scattered..schedule.scatters.len() as u32 });
+        }
         for &position in nodes {
             let index = positions.node(position);
             let node = &graph.nodes[index as usize];
@@ -83,7 +100,7 @@ fn gather(
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
         match (node.kind, uses) {
             (NodeKind::Upload { from }, [to]) => {
-                let scatter = resolved.scatter == Some(to.pair);
+                let scatter = resolved.locals[to.local as usize].scattered;
                 let mut push = |start: u64, end: u64| {
                     out.push(Region {
                         from: BufferRef::Host(from.buffer),
@@ -142,7 +159,65 @@ impl Transfers {
         }
     }
 
-    /// One copy command a pair of buffers, and one scatter; regions adjacent on both sides become one.
+    fn sort_grouped(&mut self, graph: &FrameGraph, positions: Positions, groups: &Groups, levels: &Levels) {
+        self.grouped.clear();
+        self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
+            let level = levels.level[u.position as usize];
+            Keyed { key: u64::from(level) << 32 | u64::from(source(graph, positions, u).buffer), index }
+        }));
+        radix::sort(&mut self.grouped, &mut self.spare);
+    }
+
+    /// Writes the copies of the grouped uploads of a level, and what of them is scattered, which begin at place `at`. Returns where those of the next
+    /// begin.
+    fn emit_grouped(
+        &self,
+        (graph, positions): (&FrameGraph, Positions),
+        (resolved, groups): (&Resolved, &Groups),
+        (level, mut at): (u32, usize),
+        schedule: &mut Schedule,
+        commands: &mut Vec<Command>,
+    ) -> usize {
+        while let Some(first) = self.grouped.get(at).filter(|item| item.key >> 32 == u64::from(level)) {
+            let begin = schedule.regions.len();
+            let local = groups.uploads[first.index as usize].local;
+            let (from, to) = (BufferRef::Host(first.key as u32), BufferRef::Local(local));
+            let scattered = resolved.locals[local as usize].scattered;
+            let mut put = |region: CopyRegion| match scattered {
+                true => schedule.scatters.push(ScatterRegion { from, to, region }),
+                false => schedule.regions.push(region),
+            };
+            let mut last: Option<CopyRegion> = None;
+            for item in self.grouped[at..].iter().take_while(|item| item.key == first.key) {
+                let u = &groups.uploads[item.index as usize];
+                if u.local != local {
+                    break;
+                }
+                at += 1;
+                let (src, size) = (source(graph, positions, u).offset, u.end - u.start);
+                let node = positions.node(u.position);
+                match &mut last {
+                    Some(last) if last.dst + last.size == u.start && last.src + last.size == src => {
+                        last.size += size;
+                        last.merged += 1;
+                        last.node = last.node.min(node);
+                    }
+                    _ => {
+                        let region = CopyRegion { src, dst: u.start, size, node, merged: 1 };
+                        last.replace(region).into_iter().for_each(&mut put);
+                    }
+                }
+            }
+            last.into_iter().for_each(put);
+            if !scattered {
+                let regions = begin as u32..schedule.regions.len() as u32;
+                commands.push(Command::Copy { from, to, regions });
+            }
+        }
+        at
+    }
+
+    /// One copy command a pair of buffers, and what is scattered; regions adjacent on both sides become one.
     fn emit(&self, schedule: &mut Schedule, commands: &mut Vec<Command>) {
         let mut regions = self.order.iter().map(|item| &self.regions[item.index as usize]).peekable();
         while let Some(first) = regions.next_if(|r| !r.scatter) {
@@ -157,7 +232,6 @@ impl Transfers {
             let regions = begin as u32..schedule.regions.len() as u32;
             commands.push(Command::Copy { from: first.from, to: first.to, regions });
         }
-        let begin = schedule.scatters.len();
         let mut buffers = None;
         for r in regions {
             let last = schedule.scatters.last_mut().filter(|_| buffers == Some(r.buffers()));
@@ -166,9 +240,15 @@ impl Transfers {
             }
             buffers = Some(r.buffers());
         }
-        if buffers.is_some() {
-            commands.push(Command::Scatter { regions: begin as u32..schedule.scatters.len() as u32 });
-        }
+    }
+}
+
+/// Where the bytes of a grouped upload are.
+#[inline]
+fn source(graph: &FrameGraph, positions: Positions, upload: &Grouped) -> HostSlice {
+    match graph.nodes[positions.node(upload.position) as usize].kind {
+        NodeKind::Upload { from } => from,
+        _ => HostSlice { buffer: 0, offset: 0 },
     }
 }
 

@@ -16,9 +16,7 @@ pub(crate) const SCATTER_WRITE: Access = Access::COMPUTE_STORAGE_WRITE;
 /// Uploads that become one region.
 #[derive(Clone, Copy)]
 struct Run {
-    /// The first node, and one past the last.
-    begin: u32,
-    end: u32,
+    uploads: u32,
     local: u32,
     /// Where it ends at its destination, and in staging memory.
     end_to: u64,
@@ -27,25 +25,41 @@ struct Run {
 }
 
 impl Run {
-    fn new(node: u32, u: &ResolvedUse, from: HostSlice) -> Self {
+    fn new(u: &ResolvedUse, from: HostSlice) -> Self {
         let size = u.end - u.start;
         let end_from = HostSlice { offset: from.offset + size, ..from };
-        Run { begin: node, end: node + 1, local: u.local, end_to: u.end, end_from, size }
+        Run { uploads: 1, local: u.local, end_to: u.end, end_from, size }
     }
 
     /// Whether an upload continues the run; it is part of it then.
     fn take(&mut self, next: Run) -> bool {
         let from = HostSlice { offset: next.end_from.offset - next.size, ..next.end_from };
-        let continues = (next.begin, next.local, from) == (self.end, self.local, self.end_from)
-            && next.end_to - next.size == self.end_to;
+        let continues =
+            (next.local, from, next.end_to - next.size) == (self.local, self.end_from, self.end_to);
         if continues {
-            self.end = next.end;
+            self.uploads += 1;
             self.end_to = next.end_to;
             self.end_from = next.end_from;
             self.size += next.size;
         }
         continues
     }
+}
+
+/// What the uploads to one resource cost, in picoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Costs {
+    uploads: u32,
+    regions: u32,
+    copied: u64,
+    scattered: u64,
+}
+
+/// The memory the phase needs.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    /// By local resource.
+    costs: Vec<Costs>,
 }
 
 /// Gives uploads that are scattered the access of the shader.
@@ -55,54 +69,65 @@ pub(crate) fn run(
     kept: &Kept,
     rule: UploadRule,
     pairs: &mut PairTable,
-    resolved: &mut Resolved,
+    (resolved, scratch): (&mut Resolved, &mut Uploads),
 ) -> UploadChoice {
     let mut choice = UploadChoice { rule, ..UploadChoice::default() };
-    resolved.scatter = None;
-    if rule == UploadRule::Copy || resolved.locals.iter().all(|l| l.uploads == 0) {
+    resolved.upload_pairs = [pairs.intern(Access::COPY_WRITE); 2];
+    if rule == UploadRule::Copy {
         return choice;
     }
-    let worth = |size| match rule {
-        UploadRule::Cheapest(costs) => {
-            let (copied, scattered) = costs.of_region(size);
-            copied > scattered
-        }
-        _ => true,
-    };
-    let mut runs = std::mem::take(&mut resolved.runs);
-    runs.clear();
+    scratch.costs.clear();
+    scratch.costs.resize(resolved.locals.len(), Costs::default());
     each_run((graph, positions, kept), resolved, |run| {
-        if !worth(run.size) {
-        } else if resolved.locals[run.local as usize].scatter {
-            choice.count(run.size);
-            runs.push((run.begin, run.end));
-        } else {
-            choice.out_of_reach += run.end - run.begin;
+        let of = &mut scratch.costs[run.local as usize];
+        of.uploads += run.uploads;
+        of.regions += 1;
+        if let UploadRule::Cheapest(costs) = rule {
+            let (copied, scattered) = costs.of_region(run.size);
+            of.copied = of.copied.saturating_add(copied);
+            of.scattered = of.scattered.saturating_add(scattered);
         }
     });
-    if choice.scatters() {
-        let pair = pairs.intern(SCATTER_WRITE);
-        resolved.scatter = Some(pair);
-        for &(begin, end) in &runs {
-            choice.scattered += end - begin;
-            for node in &graph.nodes[begin as usize..end as usize] {
-                resolved.uses[node.uses.0 as usize].pair = pair;
-            }
+    for (of, local) in scratch.costs.iter().zip(&resolved.locals) {
+        if of.is_worth(rule) {
+            choice.count(of, local.scatter);
         }
     }
-    resolved.runs = runs;
+    if !choice.scatters() {
+        return choice;
+    }
+    resolved.upload_pairs[1] = pairs.intern(SCATTER_WRITE);
+    for (of, local) in scratch.costs.iter().zip(&mut resolved.locals) {
+        local.scattered = local.scatter && of.is_worth(rule);
+        choice.scattered += if local.scattered { of.uploads } else { 0 };
+    }
+    for node in graph.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Upload { .. })) {
+        let u = &mut resolved.uses[node.uses.0 as usize];
+        u.pair = resolved.upload_pairs[usize::from(resolved.locals[u.local as usize].scattered)];
+    }
     choice
 }
 
-impl UploadChoice {
-    /// Adds a region that is worth scattering.
-    fn count(&mut self, size: u64) {
-        self.regions += 1;
-        if let UploadRule::Cheapest(costs) = self.rule {
-            let (copied, scattered) = costs.of_region(size);
-            self.as_copies = self.as_copies.saturating_add(copied);
-            self.as_scatter = self.as_scatter.saturating_add(scattered);
+impl Costs {
+    fn is_worth(&self, rule: UploadRule) -> bool {
+        match rule {
+            UploadRule::Copy => false,
+            UploadRule::Scatter => self.uploads > 0,
+            UploadRule::Cheapest(_) => self.copied > self.scattered,
         }
+    }
+}
+
+impl UploadChoice {
+    /// Adds the uploads to a buffer, which are worth scattering.
+    fn count(&mut self, of: &Costs, reached: bool) {
+        if !reached {
+            self.out_of_reach += of.uploads;
+            return;
+        }
+        self.regions += of.regions;
+        self.as_copies = self.as_copies.saturating_add(of.copied);
+        self.as_scatter = self.as_scatter.saturating_add(of.scattered);
     }
 
     /// Whether to scatter what is worth it: adds the dispatch's own cost.
@@ -118,7 +143,7 @@ impl UploadChoice {
     }
 }
 
-/// Calls `f` with each run of kept uploads.
+/// Calls `f` with each run of kept uploads; passes between them may stand in the way of merging, which is rare.
 fn each_run(
     (graph, positions, kept): (&FrameGraph, Positions, &Kept),
     resolved: &Resolved,
@@ -130,7 +155,7 @@ fn each_run(
         if !kept.keep[positions.of(index) as usize] {
             continue;
         }
-        let next = Run::new(index, &resolved.uses[node.uses.0 as usize], from);
+        let next = Run::new(&resolved.uses[node.uses.0 as usize], from);
         if !open.as_mut().is_some_and(|run| run.take(next)) {
             open.replace(next).iter().for_each(&mut f);
         }

@@ -1,0 +1,213 @@
+//! Writes to many parts of one resource, taken in at once.
+//!
+//! A thousand uploads split a buffer's ranges into thousands, of which few may be kept: it is decided which of them merge
+//! before any is made.
+
+use super::{GraphState, Init, Mark, RangeState, Ranges};
+use crate::resource::ResourceId;
+
+/// Bytes that a frame wrote, and nothing read since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Half-open.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) mark: Mark,
+}
+
+/// The memory it takes.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    list: Vec<Piece>,
+    spare: Ranges,
+}
+
+/// What becomes a range or a part of one, up to where the next begins.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u64,
+    of: Of,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// The range of this number stays.
+    Old(u32),
+    New(Mark),
+}
+
+impl GraphState {
+    /// Takes in writes, ascending and disjoint.
+    pub(crate) fn overwrite(&mut self, id: ResourceId, writes: impl Iterator<Item = Written> + Clone) {
+        let Some(persistent) = self.resources.get_mut(id.into()) else { return };
+        let size = persistent.desc.size;
+        if fits(&persistent.ranges, size, writes.clone()) {
+            in_place(&mut persistent.ranges, writes);
+            return;
+        }
+        let Pieces { list, spare } = &mut self.pieces;
+        cut(&persistent.ranges, size, writes, list);
+        let into_left =
+            self.coarsening.choose(list.iter().map(|p| p.start), list.len(), size, self.max_ranges);
+        spare.clear();
+        make(&persistent.ranges, list, into_left, spare);
+        if spare.len() < list.len() {
+            // What merged may say the same as its neighbours now.
+            spare.dedup_by(|next, kept| kept.same(next));
+        }
+        std::mem::swap(&mut persistent.ranges, spare);
+    }
+}
+
+/// Whether each write is to all of a range, and no two become one.
+fn fits(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>) -> bool {
+    let mut r = 0;
+    let mut last: Option<Written> = None;
+    for write in writes {
+        while ranges.get(r).is_some_and(|range| range.start < write.start) {
+            r += 1;
+        }
+        let end = ranges.get(r + 1).map_or(size, |next| next.start);
+        let joins = last.is_some_and(|last| last.end == write.start && last.mark == write.mark);
+        if joins || end != write.end || ranges.get(r).is_none_or(|range| range.start != write.start) {
+            return false;
+        }
+        last = Some(write);
+    }
+    true
+}
+
+fn in_place(ranges: &mut [RangeState], writes: impl Iterator<Item = Written>) {
+    let mut rest = ranges.iter_mut();
+    for write in writes {
+        if let Some(range) = rest.find(|range| range.start == write.start) {
+            range.writes.clear();
+            range.writes.push(write.mark);
+            range.reads.clear();
+            range.init = Init::Yes;
+            range.coarsened = false;
+        }
+    }
+}
+
+/// Lays the writes over what was there; neighbours that say the same are one.
+fn cut(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>, list: &mut Vec<Piece>) {
+    list.clear();
+    let (mut at, mut r) = (0, 0);
+    let end = Written { start: size, end: size, mark: Mark { pair: 0, level: 0 } };
+    for Written { start, end, mark } in writes.chain([end]) {
+        while at < start {
+            while ranges.get(r + 1).is_some_and(|next| next.start <= at) {
+                r += 1;
+            }
+            list.push(Piece { start: at, of: Of::Old(r as u32) });
+            at = ranges.get(r + 1).map_or(start, |next| next.start.min(start));
+        }
+        // Only neighbours from before, which differ, and writes can be next to each other.
+        if start < end && list.last().is_none_or(|last| last.of != Of::New(mark)) {
+            list.push(Piece { start, of: Of::New(mark) });
+        }
+        at = end;
+    }
+}
+
+/// Makes the ranges.
+fn make(old: &[RangeState], list: &[Piece], into_left: &[bool], out: &mut Ranges) {
+    // What the last range has taken in: taking it in again would change nothing.
+    let (mut old_in, mut new_in) = (None, None);
+    for (piece, &joins) in list.iter().zip(into_left) {
+        match (piece.of, out.last_mut().filter(|_| joins)) {
+            (Of::Old(r), Some(_)) if old_in == Some(r) => {}
+            (Of::New(mark), Some(_)) if new_in == Some(mark) => {}
+            (Of::Old(r), Some(last)) => {
+                old_in = Some(r);
+                last.absorb(&old[r as usize]);
+            }
+            (Of::New(mark), Some(last)) => {
+                new_in = Some(mark);
+                last.absorb(&RangeState::written(piece.start, mark));
+            }
+            (Of::Old(r), None) => {
+                (old_in, new_in) = (Some(r), None);
+                out.push(old[r as usize].from(piece.start));
+            }
+            (Of::New(mark), None) => {
+                (old_in, new_in) = (None, Some(mark));
+                out.push(RangeState::written(piece.start, mark));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::BufferUsage;
+    use crate::resource::BufferDesc;
+    use crate::state::note;
+
+    fn random(x: &mut u64, n: u64) -> u64 {
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*x >> 33) % n
+    }
+
+    /// One byte after the other, then equal neighbours merged, then as many as may be kept.
+    fn one_by_one(state: &mut GraphState, id: ResourceId, writes: &[Written]) {
+        let Some(before) = state.get(id) else { return };
+        let size = before.desc.size;
+        let mut ranges: Ranges = (0..size)
+            .map(|at| {
+                let r = before.ranges.partition_point(|r| r.start <= at) - 1;
+                match writes.iter().find(|w| w.start <= at && at < w.end) {
+                    Some(write) => RangeState::written(at, write.mark),
+                    None => RangeState { start: at, ..before.ranges[r].clone() },
+                }
+            })
+            .collect();
+        state.set_ranges(id, &mut ranges);
+    }
+
+    #[test]
+    fn writes_at_once_leave_what_one_after_the_other_leaves() {
+        let mut x = 3;
+        for max in [1, 2, 5, 16, 256] {
+            let mut states = [GraphState::with_max_ranges(max), GraphState::with_max_ranges(max)];
+            let make = |s: &mut GraphState| s.add_buffer(BufferDesc::new("b", 200, BufferUsage::STORAGE));
+            let ids = states.each_mut().map(make);
+            for frame in 0..60 {
+                let mut writes = Vec::new();
+                let mut at = 0;
+                while at < 200 {
+                    let start = at + random(&mut x, 12);
+                    let end = (start + 1 + random(&mut x, 12)).min(200);
+                    let mark = Mark { pair: 1, level: 2 * frame + random(&mut x, 2) };
+                    if start < end {
+                        writes.push(Written { start, end, mark });
+                    }
+                    at = end.max(start);
+                }
+                if frame % 3 == 0 {
+                    // The same places again.
+                    let [a, _] = &states;
+                    let starts: Vec<u64> =
+                        a.get(ids[0]).map_or(vec![], |p| p.ranges.iter().map(|r| r.start).collect());
+                    let ends = starts.iter().copied().skip(1).chain([200]);
+                    let whole = starts.iter().zip(ends).filter(|_| random(&mut x, 2) == 0);
+                    let mark = Mark { pair: 1, level: 2 * frame };
+                    writes = whole.map(|(&start, end)| Written { start, end, mark }).collect();
+                }
+                states[0].overwrite(ids[0], writes.iter().copied());
+                one_by_one(&mut states[1], ids[1], &writes);
+                let [a, b] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
+                assert_eq!(a, b, "at most {max}, frame {frame}: {writes:?}");
+                // A read here and there.
+                for (state, id) in states.iter_mut().zip(ids) {
+                    if let Some(p) = state.get_mut(id) {
+                        let len = p.ranges.len();
+                        note(&mut p.ranges[frame as usize % len].reads, Mark { pair: 2, level: 2 * frame });
+                    }
+                }
+            }
+        }
+    }
+}
