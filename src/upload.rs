@@ -1,7 +1,7 @@
 //! Bytes in and out of a frame: uploads through staging memory, and readbacks.
 
 use crate::backend::MkGpuBackend;
-use crate::buffer::{MkSlice, Target};
+use crate::buffer::{MkBufferId, MkSlice, Target};
 use crate::device::{Inside, lock};
 use crate::frame::MkFrame;
 use crate::gpu::{Core, Inner};
@@ -41,7 +41,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
             return Ok(());
         }
         let rest = ResourceSlice { start: to.start + done as u64, ..to };
-        let result = self.stage_rest(&inner, &bytes[done..], alignment, rest);
+        let result = self.stage_rest(&inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
         if result.is_err() {
             // Parts that were declared already stay out of the frame.
             self.work.ws.graph.truncate(declared);
@@ -107,7 +107,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them.
-    #[inline]
+    #[inline(always)]
     fn part(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
         let whole = slice.declared();
         let start = whole.start.saturating_add(offset);
@@ -141,22 +141,24 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn size_of(&self, slice: &MkSlice<'_>) -> Option<u64> {
         match slice.target {
             Target::Buffer(buffer) => Some(buffer.size),
-            // Whose it is, is judged later.
-            Target::Id(id) if id.gpu != self.gpu.id => None,
-            Target::Id(id) => {
-                let inner = self.work.inner.upgrade()?;
-                lock(&inner.core).state.buffer(id.id).map(|d| d.size)
-            }
+            Target::Id(id) => self.size_of_id(id),
             Target::Transient(t) => self.work.ws.graph.transient_size(t.id),
         }
     }
 
+    #[cold]
+    fn size_of_id(&self, id: MkBufferId) -> Option<u64> {
+        // Whose it is, is judged later.
+        let inner = self.work.inner.upgrade().filter(|_| id.gpu == self.gpu.id)?;
+        lock(&inner.core).state.buffer(id.id).map(|d| d.size)
+    }
+
     /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
-    #[inline]
+    #[inline(always)]
     fn stage_some(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
         let ws = &mut self.work.ws;
         let Some(chunk) = ws.chunks.last_mut() else { return 0 };

@@ -16,7 +16,7 @@ use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{GraphState, Init, Mark, RangeState, Ranges, Written, note};
+use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -209,14 +209,9 @@ impl Planner {
             let id = resolved.locals[group.local as usize].backing;
             let Some(id) = id.filter(|_| hazards.tracks[group.local as usize].is_empty()) else { continue };
             let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-            state.overwrite(
-                id,
-                uploads.iter().map(|u| {
-                    let level = levels.level[u.position as usize];
-                    let mark = Mark { pair, level: base + u64::from(level) };
-                    Written { start: u.start, end: u.end, mark }
-                }),
-            );
+            let level = |u: &groups::Grouped| levels.level[u.position as usize];
+            let write = |u: &groups::Grouped| Written { start: u.start, end: u.end, level: level(u) };
+            state.overwrite(id, By { pair, base }, uploads.iter().map(write));
         }
     }
 
@@ -255,11 +250,7 @@ impl View<'_> {
     /// Adds the marks of a track to a range: a write replaces what was there.
     fn enter(&self, track: &Track, range: &mut RangeState) {
         if track.write != NONE {
-            range.writes.clear();
-            range.reads.clear();
-            range.writes.push(self.mark(track.write, track.pair));
-            range.init = Init::Yes;
-            range.coarsened = false;
+            range.overwrite(self.mark(track.write, track.pair));
         }
         let mut at = track.reads;
         while let Some(cell) = self.reads.get(at as usize) {

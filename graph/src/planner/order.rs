@@ -23,6 +23,8 @@ pub(crate) struct Levels {
     sorted: Vec<u32>,
     /// Where each level begins in `sorted`; one more at the end.
     begin: Vec<u32>,
+    /// Number of grouped uploads at each level, as far as there are any.
+    counts: Vec<u32>,
     /// What the grouped uploads of each level owe, ascending by level. Of hazards of one kind from one access only that
     /// with the source at the latest level is here.
     owed: Vec<(u32, Hazard)>,
@@ -228,7 +230,15 @@ fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
     let all = groups.positions().filter(|&p| kept.keep[p as usize]);
     out.begin.clear();
     let last = all.clone().map(|p| out.level[p as usize]).max();
-    let last = last.max(groups.uploads.iter().map(|u| out.level[u.position as usize]).max());
+    out.counts.clear();
+    for upload in &groups.uploads {
+        let level = out.level[upload.position as usize] as usize;
+        if out.counts.len() <= level {
+            out.counts.resize(level + 1, 0);
+        }
+        out.counts[level] += 1;
+    }
+    let last = last.max((out.counts.len() as u32).checked_sub(1));
     out.begin.resize(last.map_or(1, |last| last as usize + 2), 0);
     for p in all.clone() {
         out.begin[out.level[p as usize] as usize] += 1;
@@ -306,26 +316,26 @@ pub(crate) fn placed(
     (groups, kept): (&Groups, &Kept),
     out: &mut Vec<Placed>,
 ) {
-    let Levels { level, sorted, begin, uploads, .. } = levels;
+    let Levels { level, sorted, begin, counts, uploads: ends, .. } = levels;
     let place = |p: u32| Placed { node: positions.node(p), level: level[p as usize] };
     if groups.uploads.is_empty() {
         out.extend(sorted.iter().map(|&p| place(p)));
         return;
     }
-    // Once more with the grouped uploads among them.
-    let all = || (0..positions.len()).filter(|&p| kept.keep[p as usize]);
-    let ends = uploads;
+    // Once more with the grouped uploads among them: how many nodes each level begins after.
     ends.clear();
-    ends.resize(begin.len(), 0);
-    all().for_each(|p| ends[level[p as usize] as usize] += 1);
-    let mut sum = 0;
-    for count in ends.iter_mut() {
-        sum += std::mem::replace(count, sum);
-    }
-    out.resize(sum as usize, Placed { node: 0, level: 0 });
-    for p in all() {
+    ends.extend(begin.iter().copied());
+    counts.iter().zip(ends.iter_mut()).fold(0, |sum, (count, end)| {
+        *end += sum;
+        sum + count
+    });
+    let all = groups.uploads.len() + sorted.len();
+    out.resize(all, Placed { node: 0, level: 0 });
+    for p in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
         let at = &mut ends[level[p as usize] as usize];
-        out[*at as usize] = place(p);
+        if let Some(out) = out.get_mut(*at as usize) {
+            *out = place(p);
+        }
         *at += 1;
     }
 }

@@ -7,21 +7,10 @@ use super::Ranges;
 pub(super) struct Coarsening {
     /// Per range but the last: the bytes that would owe too much if it merged with the next.
     costs: Vec<u64>,
-    /// Those of the costs that are not told apart by their leading bits, each with its position.
-    close: Vec<(u64, u32)>,
+    /// The same in another order.
+    ordered: Vec<u64>,
     /// Per range: whether it becomes part of the one before.
     into_left: Vec<bool>,
-}
-
-/// Leading bits of a cost, the first among them, that are counted by.
-const BITS: u32 = 6;
-const BUCKETS: usize = (u64::BITS as usize) << (BITS - 1);
-
-/// A number for the leading bits of a cost: greater for a greater one.
-#[inline]
-fn bucket(cost: u64) -> usize {
-    let low = (u64::BITS - cost.leading_zeros()).saturating_sub(BITS);
-    (low as usize) * (1 << (BITS - 1)) + (cost >> low) as usize
 }
 
 impl Coarsening {
@@ -51,62 +40,53 @@ impl Coarsening {
         max: usize,
     ) -> &[bool] {
         self.into_left.clear();
-        self.into_left.resize(len, false);
-        let mut merges = len.saturating_sub(max.max(1));
+        let merges = len.saturating_sub(max.max(1));
         if merges == 0 {
+            self.into_left.resize(len, false);
             return &self.into_left;
         }
-        let mut counts = [0u32; BUCKETS];
+        let mut ends = starts.skip(1).chain([size]);
+        let mut begin = ends.next().unwrap_or(size);
+        let mut left = begin;
         self.costs.clear();
-        let mut begin = 0;
-        let mut left = u64::MAX;
-        for start in starts.skip(1).chain([size]) {
-            let length = start - begin;
-            begin = start;
-            if left != u64::MAX {
-                let cost = left.min(length);
-                counts[bucket(cost)] += 1;
-                self.costs.push(cost);
-            }
-            left = length;
-        }
-        // All costs of the buckets before this one merge.
-        let mut limit = 0;
-        while (counts[limit] as usize) < merges {
-            merges -= counts[limit] as usize;
-            limit += 1;
-        }
-        self.close.clear();
-        for (i, &cost) in (0u32..).zip(&self.costs) {
-            let of = bucket(cost);
-            if of < limit {
-                self.into_left[i as usize + 1] = true;
-            } else if of == limit {
-                self.close.push((cost, i));
-            }
-        }
-        if self.close.iter().any(|c| c.0 != self.close[0].0) {
-            self.close.select_nth_unstable(merges - 1);
-        }
-        for &(_, i) in &self.close[..merges] {
-            self.into_left[i as usize + 1] = true;
-        }
+        self.costs.extend(ends.map(|end| {
+            let length = end - begin;
+            begin = end;
+            std::mem::replace(&mut left, length).min(length)
+        }));
+        let (limit, mut equal) = self.limit(merges);
+        self.into_left.push(false);
+        self.into_left.extend(self.costs.iter().map(|&cost| {
+            let counted = cost == limit && equal > 0;
+            equal -= usize::from(counted);
+            cost < limit || counted
+        }));
         &self.into_left
+    }
+
+    /// The greatest cost among the `merges` least, and how many of these are equal to it.
+    fn limit(&mut self, merges: usize) -> (u64, usize) {
+        let below = |costs: &[u64], limit: u64| -> (usize, usize) {
+            let count = |(less, equal), &cost: &u64| {
+                (less + usize::from(cost < limit), equal + usize::from(cost == limit))
+            };
+            costs.iter().fold((0, 0), count)
+        };
+        // Uploads of one size are mostly alike: any will do then.
+        let guess = self.costs.get(self.costs.len() / 2).copied().unwrap_or(0);
+        let (less, equal) = below(&self.costs, guess);
+        if less < merges && merges <= less + equal {
+            return (guess, merges - less);
+        }
+        self.ordered.clone_from(&self.costs);
+        let (_, &mut limit, _) = self.ordered.select_nth_unstable(merges - 1);
+        (limit, merges - below(&self.costs, limit).0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn greater_costs_have_no_smaller_buckets() {
-        let costs =
-            (0..200).chain((8..64).flat_map(|n| [(1 << n) - 1, 1 << n, (1 << n) + 1])).chain([u64::MAX]);
-        let buckets: Vec<usize> = costs.map(bucket).collect();
-        assert!(buckets.is_sorted(), "{buckets:?}");
-        assert!(buckets.iter().all(|&b| b < BUCKETS));
-    }
 
     #[test]
     fn the_cheapest_merge_and_of_equals_the_first() {

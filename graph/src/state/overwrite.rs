@@ -3,7 +3,8 @@
 //! A thousand uploads split a buffer's ranges into thousands, of which few may be kept: it is decided which of them merge
 //! before any is made.
 
-use super::{GraphState, Init, Mark, RangeState, Ranges};
+use super::{GraphState, Mark, RangeState, Ranges};
+use crate::pairs::PairId;
 use crate::resource::ResourceId;
 
 /// Bytes that a frame wrote, and nothing read since.
@@ -12,7 +13,21 @@ pub(crate) struct Written {
     /// Half-open.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    pub(crate) mark: Mark,
+    /// The level within the frame.
+    pub(crate) level: u32,
+}
+
+/// By which access a frame wrote, and the level it began at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By {
+    pub(crate) pair: PairId,
+    pub(crate) base: u64,
+}
+
+impl By {
+    fn mark(self, level: u32) -> Mark {
+        Mark { pair: self.pair, level: self.base + u64::from(level) }
+    }
 }
 
 /// The memory it takes.
@@ -26,23 +41,24 @@ pub(super) struct Pieces {
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     start: u64,
-    of: Of,
+    of: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Of {
-    /// The range of this number stays.
-    Old(u32),
-    New(Mark),
-}
+/// In `Piece::of`: written at the level in the other bits. Without it they are the number of the range that stays.
+const NEW: u32 = 1 << 31;
 
 impl GraphState {
     /// Takes in writes, ascending and disjoint.
-    pub(crate) fn overwrite(&mut self, id: ResourceId, writes: impl Iterator<Item = Written> + Clone) {
+    pub(crate) fn overwrite(
+        &mut self,
+        id: ResourceId,
+        by: By,
+        writes: impl Iterator<Item = Written> + Clone,
+    ) {
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
         if fits(&persistent.ranges, size, writes.clone()) {
-            in_place(&mut persistent.ranges, writes);
+            in_place(&mut persistent.ranges, by, writes);
             return;
         }
         let Pieces { list, spare } = &mut self.pieces;
@@ -50,7 +66,7 @@ impl GraphState {
         let into_left =
             self.coarsening.choose(list.iter().map(|p| p.start), list.len(), size, self.max_ranges);
         spare.clear();
-        make(&persistent.ranges, list, into_left, spare);
+        make(&persistent.ranges, by, (list, into_left), spare);
         if spare.len() < list.len() {
             // What merged may say the same as its neighbours now.
             spare.dedup_by(|next, kept| kept.same(next));
@@ -68,7 +84,7 @@ fn fits(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>)
             r += 1;
         }
         let end = ranges.get(r + 1).map_or(size, |next| next.start);
-        let joins = last.is_some_and(|last| last.end == write.start && last.mark == write.mark);
+        let joins = last.is_some_and(|last| last.end == write.start && last.level == write.level);
         if joins || end != write.end || ranges.get(r).is_none_or(|range| range.start != write.start) {
             return false;
         }
@@ -77,15 +93,11 @@ fn fits(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>)
     true
 }
 
-fn in_place(ranges: &mut [RangeState], writes: impl Iterator<Item = Written>) {
+fn in_place(ranges: &mut [RangeState], by: By, writes: impl Iterator<Item = Written>) {
     let mut rest = ranges.iter_mut();
     for write in writes {
         if let Some(range) = rest.find(|range| range.start == write.start) {
-            range.writes.clear();
-            range.writes.push(write.mark);
-            range.reads.clear();
-            range.init = Init::Yes;
-            range.coarsened = false;
+            range.overwrite(by.mark(write.level));
         }
     }
 }
@@ -93,47 +105,50 @@ fn in_place(ranges: &mut [RangeState], writes: impl Iterator<Item = Written>) {
 /// Lays the writes over what was there; neighbours that say the same are one.
 fn cut(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>, list: &mut Vec<Piece>) {
     list.clear();
-    let (mut at, mut r) = (0, 0);
-    let end = Written { start: size, end: size, mark: Mark { pair: 0, level: 0 } };
-    for Written { start, end, mark } in writes.chain([end]) {
+    let (mut at, mut r, mut last) = (0, 0, NEW - 1);
+    // Where the range `r` ends.
+    let mut range_end = ranges.get(1).map_or(size, |next| next.start);
+    let end = Written { start: size, end: size, level: 0 };
+    for Written { start, end, level } in writes.chain([end]) {
         while at < start {
-            while ranges.get(r + 1).is_some_and(|next| next.start <= at) {
+            while range_end <= at && range_end < size {
                 r += 1;
+                range_end = ranges.get(r + 1).map_or(size, |next| next.start);
             }
-            list.push(Piece { start: at, of: Of::Old(r as u32) });
-            at = ranges.get(r + 1).map_or(start, |next| next.start.min(start));
+            last = r as u32;
+            list.push(Piece { start: at, of: last });
+            at = range_end.min(start);
         }
-        // Only neighbours from before, which differ, and writes can be next to each other.
-        if start < end && list.last().is_none_or(|last| last.of != Of::New(mark)) {
-            list.push(Piece { start, of: Of::New(mark) });
+        // Neighbours from before differ; writes may be next to each other.
+        if start < end && last != NEW | level {
+            last = NEW | level;
+            list.push(Piece { start, of: last });
         }
         at = end;
     }
 }
 
 /// Makes the ranges.
-fn make(old: &[RangeState], list: &[Piece], into_left: &[bool], out: &mut Ranges) {
+fn make(old: &[RangeState], by: By, (list, into_left): (&[Piece], &[bool]), out: &mut Ranges) {
     // What the last range has taken in: taking it in again would change nothing.
-    let (mut old_in, mut new_in) = (None, None);
+    let mut taken = [u32::MAX; 2];
     for (piece, &joins) in list.iter().zip(into_left) {
-        match (piece.of, out.last_mut().filter(|_| joins)) {
-            (Of::Old(r), Some(_)) if old_in == Some(r) => {}
-            (Of::New(mark), Some(_)) if new_in == Some(mark) => {}
-            (Of::Old(r), Some(last)) => {
-                old_in = Some(r);
-                last.absorb(&old[r as usize]);
+        let Piece { start, of } = *piece;
+        if joins && taken.contains(&of) {
+            continue;
+        }
+        let next = match old.get(of as usize) {
+            Some(range) if of & NEW == 0 => range.from(start),
+            _ => RangeState::written(start, by.mark(of & !NEW)),
+        };
+        match out.last_mut().filter(|_| joins) {
+            Some(last) => {
+                taken[(of >> 31) as usize] = of;
+                last.absorb(&next);
             }
-            (Of::New(mark), Some(last)) => {
-                new_in = Some(mark);
-                last.absorb(&RangeState::written(piece.start, mark));
-            }
-            (Of::Old(r), None) => {
-                (old_in, new_in) = (Some(r), None);
-                out.push(old[r as usize].from(piece.start));
-            }
-            (Of::New(mark), None) => {
-                (old_in, new_in) = (None, Some(mark));
-                out.push(RangeState::written(piece.start, mark));
+            None => {
+                taken = [of; 2];
+                out.push(next);
             }
         }
     }
@@ -152,14 +167,14 @@ mod tests {
     }
 
     /// One byte after the other, then equal neighbours merged, then as many as may be kept.
-    fn one_by_one(state: &mut GraphState, id: ResourceId, writes: &[Written]) {
+    fn one_by_one(state: &mut GraphState, id: ResourceId, by: By, writes: &[Written]) {
         let Some(before) = state.get(id) else { return };
         let size = before.desc.size;
         let mut ranges: Ranges = (0..size)
             .map(|at| {
                 let r = before.ranges.partition_point(|r| r.start <= at) - 1;
                 match writes.iter().find(|w| w.start <= at && at < w.end) {
-                    Some(write) => RangeState::written(at, write.mark),
+                    Some(write) => RangeState::written(at, by.mark(write.level)),
                     None => RangeState { start: at, ..before.ranges[r].clone() },
                 }
             })
@@ -175,14 +190,15 @@ mod tests {
             let make = |s: &mut GraphState| s.add_buffer(BufferDesc::new("b", 200, BufferUsage::STORAGE));
             let ids = states.each_mut().map(make);
             for frame in 0..60 {
+                let by = By { pair: 1, base: 2 * frame };
                 let mut writes = Vec::new();
                 let mut at = 0;
                 while at < 200 {
                     let start = at + random(&mut x, 12);
                     let end = (start + 1 + random(&mut x, 12)).min(200);
-                    let mark = Mark { pair: 1, level: 2 * frame + random(&mut x, 2) };
+                    let level = random(&mut x, 2) as u32;
                     if start < end {
-                        writes.push(Written { start, end, mark });
+                        writes.push(Written { start, end, level });
                     }
                     at = end.max(start);
                 }
@@ -193,11 +209,10 @@ mod tests {
                         a.get(ids[0]).map_or(vec![], |p| p.ranges.iter().map(|r| r.start).collect());
                     let ends = starts.iter().copied().skip(1).chain([200]);
                     let whole = starts.iter().zip(ends).filter(|_| random(&mut x, 2) == 0);
-                    let mark = Mark { pair: 1, level: 2 * frame };
-                    writes = whole.map(|(&start, end)| Written { start, end, mark }).collect();
+                    writes = whole.map(|(&start, end)| Written { start, end, level: 0 }).collect();
                 }
-                states[0].overwrite(ids[0], writes.iter().copied());
-                one_by_one(&mut states[1], ids[1], &writes);
+                states[0].overwrite(ids[0], by, writes.iter().copied());
+                one_by_one(&mut states[1], ids[1], by, &writes);
                 let [a, b] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
                 assert_eq!(a, b, "at most {max}, frame {frame}: {writes:?}");
                 // A read here and there.

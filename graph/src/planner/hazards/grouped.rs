@@ -48,11 +48,17 @@ pub(super) fn enter(
     out.grouped.list.clear();
     out.grouped.of.clear();
     out.grouped.details.clear();
+    let mut known = Known { range: None, list: (0, 0) };
     for group in &groups.groups {
         let local = &resolved.locals[group.local as usize];
         let ranges = local.backing.and_then(|id| walk.state.get(id)).map_or(&[][..], |p| p.ranges.as_slice());
         let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-        judge(walk, pairs, uploads, ranges, out);
+        if ranges.is_empty() {
+            // No such buffer is resolved.
+            out.grouped.of.resize(out.grouped.of.len() + uploads.len(), (0, 0));
+            continue;
+        }
+        judge(walk, pairs, uploads, ranges, &mut known, out);
         if walk.causes {
             explain(walk, pairs, uploads, ranges, out);
         }
@@ -67,20 +73,46 @@ pub(super) fn enter(
     out.grouped.details.sort_by_key(|d| d.0);
 }
 
+/// The list made last, and the range it is about.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    range: Option<&'a RangeState>,
+    list: (u32, u32),
+}
+
 /// Finds what each upload owes, and its level.
-fn judge(walk: &Walk<'_>, pairs: &PairTable, uploads: &[Grouped], ranges: &[RangeState], out: &mut Hazards) {
+fn judge<'a>(
+    walk: &Walk<'_>,
+    pairs: &PairTable,
+    uploads: &[Grouped],
+    ranges: &'a [RangeState],
+    known: &mut Known<'a>,
+    out: &mut Hazards,
+) {
     let mut r = 0;
-    // The range that `list` is about.
-    let mut known = usize::MAX;
     let mut list = (0, 0);
+    // The range that `list` is about.
+    let mut current = usize::MAX;
     for upload in uploads {
         while ranges.get(r + 1).is_some_and(|next| next.start <= upload.start) {
             r += 1;
         }
-        let last = r + ranges.iter().skip(r + 1).take_while(|next| next.start < upload.end).count();
-        if known != r || last != r {
-            list = owed(walk, pairs, ranges.get(r..=last).unwrap_or(&[]), out);
-            known = if last == r { r } else { usize::MAX };
+        let alone = ranges.get(r + 1).is_none_or(|next| upload.end <= next.start);
+        if !alone {
+            let n = ranges[r..].iter().take_while(|range| range.start < upload.end).count();
+            list = owed(walk, pairs, &ranges[r..r + n], out);
+            current = usize::MAX;
+        } else if current != r {
+            let range = &ranges[r..=r];
+            // Buffers that the same frame uploaded to owe the same.
+            if known
+                .range
+                .is_none_or(|known| known.writes != range[0].writes || known.reads != range[0].reads)
+            {
+                *known = Known { range: range.first(), list: owed(walk, pairs, range, out) };
+            }
+            list = known.list;
+            current = r;
         }
         out.grouped.of.push(list);
         if list.0 != list.1 {
