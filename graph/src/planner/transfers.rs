@@ -7,7 +7,6 @@ use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{FrameGraph, NodeKind};
-use crate::resource::HostSlice;
 use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, Schedule};
 
 /// The memory the phase needs.
@@ -44,7 +43,7 @@ pub(crate) fn run(
         schedule.queues.push(CommandList::default());
     }
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
-    scratch.sort_grouped(graph, positions, groups, levels);
+    scratch.sort_grouped(groups, levels);
     let mut grouped = 0;
     let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
@@ -55,7 +54,8 @@ pub(crate) fn run(
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
         scratch.sort();
         scratch.emit(schedule, &mut commands);
-        grouped = scratch.emit_grouped((graph, positions, groups), (level, grouped), schedule, &mut commands);
+        let of = (positions, groups, levels);
+        scratch.emit_grouped(of, (level, &mut grouped), schedule, &mut commands);
         for &position in nodes {
             let index = positions.node(position);
             let node = &graph.nodes[index as usize];
@@ -141,54 +141,44 @@ impl Transfers {
         }
     }
 
-    fn sort_grouped(&mut self, graph: &FrameGraph, positions: Positions, groups: &Groups, levels: &Levels) {
+    /// Puts the grouped uploads in order by level and staging buffer, if they differ in that.
+    fn sort_grouped(&mut self, groups: &Groups, levels: &Levels) {
         self.grouped.clear();
+        if levels.grouped.is_some() && !groups.mixed {
+            return;
+        }
         self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
             let level = levels.level[u.position as usize];
-            Keyed { key: u64::from(level) << 32 | u64::from(source(graph, positions, u).buffer), index }
+            Keyed { key: u64::from(level) << 32 | u64::from(u.from.buffer), index }
         }));
         radix::sort(&mut self.grouped, &mut self.spare);
     }
 
-    /// Writes the copies of the grouped uploads of a level, which begin at place `at`. Returns where those of the next
-    /// begin.
+    /// Writes the copies of the grouped uploads of a level. In [`grouped`](Self::grouped) they begin at place `at`, which
+    /// is moved on.
     fn emit_grouped(
         &self,
-        (graph, positions, groups): (&FrameGraph, Positions, &Groups),
-        (level, mut at): (u32, usize),
+        (positions, groups, levels): (Positions, &Groups, &Levels),
+        (level, at): (u32, &mut usize),
         schedule: &mut Schedule,
         commands: &mut Vec<Command>,
-    ) -> usize {
-        while let Some(first) = self.grouped.get(at).filter(|item| item.key >> 32 == u64::from(level)) {
-            let begin = schedule.regions.len();
-            let local = groups.uploads[first.index as usize].local;
-            let mut last: Option<CopyRegion> = None;
-            for item in self.grouped[at..].iter().take_while(|item| item.key == first.key) {
-                let u = &groups.uploads[item.index as usize];
-                if u.local != local {
-                    break;
-                }
-                at += 1;
-                let (src, size) = (source(graph, positions, u).offset, u.end - u.start);
-                let node = positions.node(u.position);
-                match &mut last {
-                    Some(last) if last.dst + last.size == u.start && last.src + last.size == src => {
-                        last.size += size;
-                        last.merged += 1;
-                        last.node = last.node.min(node);
-                    }
-                    _ => {
-                        let region = CopyRegion { src, dst: u.start, size, node, merged: 1 };
-                        schedule.regions.extend(last.replace(region));
-                    }
+    ) {
+        if self.grouped.is_empty() {
+            if levels.grouped == Some(level) {
+                for group in &groups.groups {
+                    let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+                    emit_group(positions, uploads.iter(), &mut schedule.regions, commands);
                 }
             }
-            schedule.regions.extend(last);
-            let regions = begin as u32..schedule.regions.len() as u32;
-            let from = BufferRef::Host(first.key as u32);
-            commands.push(Command::Copy { from, to: BufferRef::Local(local), regions });
+            return;
         }
-        at
+        let rest = self.grouped.get(*at..).unwrap_or(&[]);
+        let rest = &rest[..rest.partition_point(|item| item.key >> 32 <= u64::from(level))];
+        *at += rest.len();
+        let upload = |item: &Keyed| &groups.uploads[item.index as usize];
+        for same in rest.chunk_by(|a, b| a.key == b.key && upload(a).local == upload(b).local) {
+            emit_group(positions, same.iter().map(upload), &mut schedule.regions, commands);
+        }
     }
 
     /// One copy command a pair of buffers; regions adjacent on both sides become one.
@@ -213,13 +203,37 @@ impl Transfers {
     }
 }
 
-/// Where the bytes of a grouped upload are.
+/// The copy of uploads from one staging buffer to one resource, ascending; regions adjacent on both sides become one.
 #[inline]
-fn source(graph: &FrameGraph, positions: Positions, upload: &Grouped) -> HostSlice {
-    match graph.nodes[positions.node(upload.position) as usize].kind {
-        NodeKind::Upload { from } => from,
-        _ => HostSlice { buffer: 0, offset: 0 },
+fn emit_group<'a>(
+    positions: Positions,
+    mut uploads: impl Iterator<Item = &'a Grouped>,
+    regions: &mut Vec<CopyRegion>,
+    commands: &mut Vec<Command>,
+) {
+    let alone = |u: &Grouped| CopyRegion {
+        src: u.from.offset,
+        dst: u.start,
+        size: u.end - u.start,
+        node: positions.node(u.position),
+        merged: 1,
+    };
+    let Some(first) = uploads.next() else { return };
+    let begin = regions.len() as u32;
+    let mut last = alone(first);
+    for u in uploads {
+        let next = alone(u);
+        if last.dst + last.size == next.dst && last.src + last.size == next.src {
+            last.size += next.size;
+            last.merged += 1;
+            last.node = last.node.min(next.node);
+        } else {
+            regions.push(std::mem::replace(&mut last, next));
+        }
     }
+    regions.push(last);
+    let (from, to) = (BufferRef::Host(first.from.buffer), BufferRef::Local(first.local));
+    commands.push(Command::Copy { from, to, regions: begin..regions.len() as u32 });
 }
 
 impl Region {

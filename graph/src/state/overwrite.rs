@@ -132,9 +132,8 @@ fn cut(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>, 
 fn make(old: &[RangeState], by: By, (list, into_left): (&[Piece], &[bool]), out: &mut Ranges) {
     // What the last range has taken in: taking it in again would change nothing.
     let mut taken = [u32::MAX; 2];
-    for (piece, &joins) in list.iter().zip(into_left) {
-        let Piece { start, of } = *piece;
-        if joins && taken.contains(&of) {
+    for (&Piece { start, of }, &joins) in list.iter().zip(into_left) {
+        if joins && (of == taken[0] || of == taken[1]) {
             continue;
         }
         let next = match old.get(of as usize) {

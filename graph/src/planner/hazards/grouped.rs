@@ -17,6 +17,8 @@ pub(crate) struct Owed {
     list: Vec<Hazard>,
     /// Where the list of each upload in [`Groups::uploads`] is.
     of: Vec<(u32, u32)>,
+    /// How many owe something.
+    owing: usize,
     /// Every hazard with the upload's position, ascending by that, if causes are asked for.
     details: Vec<(u32, (Hazard, Detail))>,
 }
@@ -30,6 +32,19 @@ impl Owed {
 
     pub(crate) fn list(&self, (begin, end): (u32, u32)) -> &[Hazard] {
         self.list.get(begin as usize..end as usize).unwrap_or(&[])
+    }
+
+    /// The level of all of them, if it is the same.
+    pub(crate) fn level(&self) -> Option<u32> {
+        match self.owing {
+            0 => Some(0),
+            n => (n == self.of.len()).then_some(1),
+        }
+    }
+
+    /// The highest level of any.
+    pub(crate) fn highest(&self) -> u32 {
+        u32::from(self.owing > 0)
     }
 
     /// All there is to say about their hazards, each with the position of the upload, ascending by that.
@@ -47,6 +62,7 @@ pub(super) fn enter(
 ) {
     out.grouped.list.clear();
     out.grouped.of.clear();
+    out.grouped.owing = 0;
     out.grouped.details.clear();
     let mut known = Known { range: None, list: (0, 0) };
     for group in &groups.groups {
@@ -117,6 +133,7 @@ fn judge<'a>(
         out.grouped.of.push(list);
         if list.0 != list.1 {
             out.level[upload.position as usize] = 1;
+            out.grouped.owing += 1;
         }
     }
 }
