@@ -33,7 +33,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         // Held while staging memory is written: that memory lives as long as this.
         let inner = self.inner()?;
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        let to = self.part(&to.into(), offset as u64, bytes.len() as u64)?;
+        let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(bytes, alignment, to);
@@ -61,7 +61,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     ) -> Result<(), MkError> {
         let inner = self.inner()?;
         let size = range.end.saturating_sub(range.start);
-        let to = self.part(&to.into(), range.start as u64, size as u64)?;
+        let to = self.part(to.into(), range.start as u64, size as u64)?;
         if !self.work.ws.chunks.last().is_some_and(|c| c.fits(size as u64, 16)) {
             self.more_staging(&inner, size as u64, size as u64)?;
         }
@@ -95,7 +95,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         if bytes(len) == 0 {
             return Err(MkError::ZeroSize { resource: format!("readback of {}", from.describe()).into() });
         }
-        let from = self.part(&from, bytes(elements.start), bytes(len))?;
+        let from = self.part(from, bytes(elements.start), bytes(len))?;
         let mut core = lock(&inner.core);
         let (block, chunk) = inner.readback_block(&mut core, bytes(len))?;
         let key = core.readbacks.open(block);
@@ -108,7 +108,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them.
     #[inline(always)]
-    fn part(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
+    fn part(&mut self, slice: MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
         let whole = slice.declared();
         let start = whole.start.saturating_add(offset);
         let end = start.saturating_add(len);
@@ -119,13 +119,13 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         if !fits || slice.gpu() != self.gpu.id {
             return Err(self.no_part(slice, size, start..end));
         }
-        self.keep(slice);
+        self.keep(&slice);
         Ok(ResourceSlice { resource: whole.resource, start, end })
     }
 
     /// Why a slice of a resource of `size` bytes has no such part.
     #[cold]
-    fn no_part(&self, slice: &MkSlice<'_>, size: u64, part: Range<u64>) -> MkError {
+    fn no_part(&self, slice: MkSlice<'_>, size: u64, part: Range<u64>) -> MkError {
         let whole = slice.declared();
         let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
         let out_of_bounds =
@@ -142,7 +142,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     #[inline(always)]
-    fn size_of(&self, slice: &MkSlice<'_>) -> Option<u64> {
+    fn size_of(&self, slice: MkSlice<'_>) -> Option<u64> {
         match slice.target {
             Target::Buffer(buffer) => Some(buffer.size),
             Target::Id(id) => self.size_of_id(id),

@@ -349,10 +349,12 @@ pub(crate) fn placed(
     // Once more with the grouped uploads among them: how many nodes each level begins after.
     ends.clear();
     ends.extend(begin.iter().copied());
-    counts.iter().zip(ends.iter_mut()).fold(0, |sum, (count, end)| {
-        *end += sum;
-        sum + count
-    });
+    let mut before = 0;
+    let counts = counts.iter().copied().chain(std::iter::repeat(0));
+    for (end, count) in ends.iter_mut().zip(counts) {
+        *end += before;
+        before += count;
+    }
     let all = groups.uploads.len() + sorted.len();
     out.resize(all, Placed { node: 0, level: 0 });
     for p in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {

@@ -11,12 +11,19 @@ pub(super) struct Coarsening {
     ordered: Vec<u64>,
     /// Per range: whether it becomes part of the one before.
     into_left: Vec<bool>,
+    /// Where the ranges begin, and where the last ends.
+    bounds: Vec<u64>,
 }
 
 impl Coarsening {
     /// Merges neighbours until `max` are left.
     pub(super) fn run(&mut self, ranges: &mut Ranges, size: u64, max: usize) {
-        self.choose(ranges.iter().map(|r| r.start), ranges.len(), size, max);
+        let mut bounds = std::mem::take(&mut self.bounds);
+        bounds.clear();
+        bounds.extend(ranges.iter().map(|r| r.start));
+        bounds.push(size);
+        self.choose(&bounds, max);
+        self.bounds = bounds;
         let mut position = 0;
         ranges.dedup_by(|next, kept| {
             position += 1;
@@ -29,31 +36,19 @@ impl Coarsening {
         ranges.dedup_by(|next, kept| kept.same(next));
     }
 
-    /// Which of `len` ranges, that begin at `starts`, become part of the one before so that `max` are left: those first
-    /// whose smaller half is smallest, then those that come first. The fewest bytes then owe a dependency they do not
-    /// need.
-    pub(super) fn choose(
-        &mut self,
-        starts: impl Iterator<Item = u64> + Clone,
-        len: usize,
-        size: u64,
-        max: usize,
-    ) -> &[bool] {
+    /// Which of some ranges become part of the one before so that `max` are left: those first whose smaller half is
+    /// smallest, then those that come first. The fewest bytes then owe a dependency they do not need. `bounds` is where the
+    /// ranges begin, and where the last ends.
+    pub(super) fn choose(&mut self, bounds: &[u64], max: usize) -> &[bool] {
         self.into_left.clear();
+        let len = bounds.len().saturating_sub(1);
         let merges = len.saturating_sub(max.max(1));
         if merges == 0 {
             self.into_left.resize(len, false);
             return &self.into_left;
         }
-        let mut ends = starts.skip(1).chain([size]);
-        let mut begin = ends.next().unwrap_or(size);
-        let mut left = begin;
         self.costs.clear();
-        self.costs.extend(ends.map(|end| {
-            let length = end - begin;
-            begin = end;
-            std::mem::replace(&mut left, length).min(length)
-        }));
+        self.costs.extend(bounds.windows(3).map(|w| (w[1] - w[0]).min(w[2] - w[1])));
         let (limit, mut equal) = self.limit(merges);
         self.into_left.push(false);
         self.into_left.extend(self.costs.iter().map(|&cost| {
@@ -99,18 +94,13 @@ mod tests {
         for round in 0..200 {
             let len = 2 + random(300) as usize;
             let widths: Vec<u64> = (0..len).map(|_| 1 + random([3, 64, 100_000][round % 3])).collect();
-            let starts: Vec<u64> = (0..len).map(|i| widths[..i].iter().sum()).collect();
+            let bounds: Vec<u64> = (0..=len).map(|i| widths[..i].iter().sum()).collect();
             let max = 1 + random(len as u64) as usize;
             let mut costs: Vec<(u64, usize)> = (1..len).map(|i| (widths[i - 1].min(widths[i]), i)).collect();
             costs.sort_unstable();
             let mut wanted = vec![false; len];
             costs[..len - max].iter().for_each(|c| wanted[c.1] = true);
-            let size = widths.iter().sum();
-            assert_eq!(
-                coarsening.choose(starts.iter().copied(), len, size, max),
-                wanted,
-                "{max} of {widths:?}"
-            );
+            assert_eq!(coarsening.choose(&bounds, max), wanted, "{max} of {widths:?}");
         }
     }
 }

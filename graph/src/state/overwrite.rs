@@ -6,6 +6,7 @@
 use super::{GraphState, Mark, RangeState, Ranges};
 use crate::pairs::PairId;
 use crate::resource::ResourceId;
+use std::ops::Range;
 
 /// Bytes that a frame wrote, and nothing read since.
 #[derive(Clone, Copy, Debug)]
@@ -33,18 +34,14 @@ impl By {
 /// The memory it takes.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    list: Vec<Piece>,
+    /// Where each piece begins, and where the last ends.
+    bounds: Vec<u64>,
+    /// What each is part of.
+    of: Vec<u32>,
     spare: Ranges,
 }
 
-/// What becomes a range or a part of one, up to where the next begins.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    start: u64,
-    of: u32,
-}
-
-/// In `Piece::of`: written at the level in the other bits. Without it they are the number of the range that stays.
+/// In `Pieces::of`: written at the level in the other bits. Without it they are the number of the range that stays.
 const NEW: u32 = 1 << 31;
 
 impl GraphState {
@@ -61,13 +58,12 @@ impl GraphState {
             in_place(&mut persistent.ranges, by, writes);
             return;
         }
-        let Pieces { list, spare } = &mut self.pieces;
-        cut(&persistent.ranges, size, writes, list);
-        let into_left =
-            self.coarsening.choose(list.iter().map(|p| p.start), list.len(), size, self.max_ranges);
+        self.pieces.cut(&persistent.ranges, size, writes);
+        let Pieces { bounds, of, spare } = &mut self.pieces;
+        let into_left = self.coarsening.choose(bounds, self.max_ranges);
         spare.clear();
-        make(&persistent.ranges, by, (list, into_left), spare);
-        if spare.len() < list.len() {
+        make(&persistent.ranges, by, (bounds, of, into_left), spare);
+        if spare.len() < of.len() {
             // What merged may say the same as its neighbours now.
             spare.dedup_by(|next, kept| kept.same(next));
         }
@@ -102,37 +98,67 @@ fn in_place(ranges: &mut [RangeState], by: By, writes: impl Iterator<Item = Writ
     }
 }
 
-/// Lays the writes over what was there; neighbours that say the same are one.
-fn cut(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>, list: &mut Vec<Piece>) {
-    list.clear();
-    let (mut at, mut r, mut last) = (0, 0, NEW - 1);
-    // Where the range `r` ends.
-    let mut range_end = ranges.get(1).map_or(size, |next| next.start);
-    let end = Written { start: size, end: size, level: 0 };
-    for Written { start, end, level } in writes.chain([end]) {
-        while at < start {
-            while range_end <= at && range_end < size {
-                r += 1;
-                range_end = ranges.get(r + 1).map_or(size, |next| next.start);
+impl Pieces {
+    /// Lays the writes over what was there; neighbours that say the same are one.
+    fn cut(&mut self, ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>) {
+        self.bounds.clear();
+        self.of.clear();
+        // The range in which `at` is, and where it ends.
+        let (mut r, mut range_end) = (0usize, ranges.get(1).map_or(size, |next| next.start));
+        let (mut at, mut last) = (0, NEW - 1);
+        for Written { start, end, level } in writes {
+            if at < start {
+                self.untouched(at..start, ranges, (&mut r, &mut range_end), size);
+                last = NEW - 1;
             }
-            last = r as u32;
-            list.push(Piece { start: at, of: last });
-            at = range_end.min(start);
+            // Neighbours from before differ; writes may be next to each other.
+            if last != NEW | level {
+                last = NEW | level;
+                self.push(start, last);
+            }
+            at = end;
         }
-        // Neighbours from before differ; writes may be next to each other.
-        if start < end && last != NEW | level {
-            last = NEW | level;
-            list.push(Piece { start, of: last });
+        if at < size {
+            self.untouched(at..size, ranges, (&mut r, &mut range_end), size);
         }
-        at = end;
+        self.bounds.push(size);
+    }
+
+    /// Bytes that no write touches stay part of the ranges they were in.
+    #[inline]
+    fn untouched(
+        &mut self,
+        bytes: Range<u64>,
+        ranges: &[RangeState],
+        (r, range_end): (&mut usize, &mut u64),
+        size: u64,
+    ) {
+        let (mut of, mut end) = (*r, *range_end);
+        let next = |of: usize| (of + 1, ranges.get(of + 2).map_or(size, |next| next.start));
+        while end <= bytes.start && end < size {
+            (of, end) = next(of);
+        }
+        self.push(bytes.start, of as u32);
+        while end < bytes.end {
+            let start = end;
+            (of, end) = next(of);
+            self.push(start, of as u32);
+        }
+        (*r, *range_end) = (of, end);
+    }
+
+    #[inline]
+    fn push(&mut self, start: u64, of: u32) {
+        self.bounds.push(start);
+        self.of.push(of);
     }
 }
 
 /// Makes the ranges.
-fn make(old: &[RangeState], by: By, (list, into_left): (&[Piece], &[bool]), out: &mut Ranges) {
+fn make(old: &[RangeState], by: By, (bounds, of, into_left): (&[u64], &[u32], &[bool]), out: &mut Ranges) {
     // What the last range has taken in: taking it in again would change nothing.
     let mut taken = [u32::MAX; 2];
-    for (&Piece { start, of }, &joins) in list.iter().zip(into_left) {
+    for ((&start, &of), &joins) in bounds.iter().zip(of).zip(into_left) {
         if joins && (of == taken[0] || of == taken[1]) {
             continue;
         }
