@@ -16,7 +16,7 @@ use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{GraphState, Init, Mark, RangeState, Ranges, Written, note};
+use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
 use crate::uploads::UploadRule;
 use hazards::{NONE, ReadCell, Track};
 
@@ -117,9 +117,8 @@ impl Planner {
         groups::run(positions, &self.resolved, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
-            graph,
-            positions,
-            &self.kept,
+            (graph, positions),
+            (&self.groups, &self.kept),
             options.uploads,
             &mut state.pairs,
             (&mut self.resolved, &mut self.uploads),
@@ -223,14 +222,9 @@ impl Planner {
                 continue;
             };
             let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-            state.overwrite(
-                id,
-                uploads.iter().map(|u| {
-                    let level = levels.level[u.position as usize];
-                    let mark = Mark { pair, level: base + u64::from(level) };
-                    Written { start: u.start, end: u.end, mark }
-                }),
-            );
+            let level = |u: &groups::Grouped| levels.level[u.position as usize];
+            let write = |u: &groups::Grouped| Written { start: u.start, end: u.end, level: level(u) };
+            state.overwrite(id, By { pair, base }, uploads.iter().map(write));
         }
     }
 
@@ -269,11 +263,7 @@ impl View<'_> {
     /// Adds the marks of a track to a range: a write replaces what was there.
     fn enter(&self, track: &Track, range: &mut RangeState) {
         if track.write != NONE {
-            range.writes.clear();
-            range.reads.clear();
-            range.writes.push(self.mark(track.write, track.pair));
-            range.init = Init::Yes;
-            range.coarsened = false;
+            range.overwrite(self.mark(track.write, track.pair));
         }
         let mut at = track.reads;
         while let Some(cell) = self.reads.get(at as usize) {

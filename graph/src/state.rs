@@ -8,7 +8,7 @@ use crate::pairs::{PairId, PairTable};
 use crate::resource::{BufferDesc, ResourceId};
 use coarsening::Coarsening;
 use overwrite::Pieces;
-pub(crate) use overwrite::Written;
+pub(crate) use overwrite::{By, Written};
 use slotmap::{Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 
@@ -101,6 +101,15 @@ impl RangeState {
         let mut writes = Marks::new();
         writes.push(mark);
         RangeState { start, init: Init::Yes, coarsened: false, writes, reads: Marks::new() }
+    }
+
+    /// Takes in a write of all of it.
+    pub(crate) fn overwrite(&mut self, mark: Mark) {
+        self.writes.clear();
+        self.writes.push(mark);
+        self.reads.clear();
+        self.init = Init::Yes;
+        self.coarsened = false;
     }
 
     /// The same from another byte on.

@@ -7,8 +7,8 @@
 //!
 //! # The rule
 //!
-//! Uploads that are declared one after the other and continue each other, in staging memory and at their destination,
-//! count as one region. Under [`UploadRule::Cheapest`] a region of `n` bytes costs `copy_region + n × copy_byte` as a
+//! Uploads that continue each other, in staging memory and at their destination, count as one region: all that do, where
+//! nothing else writes the buffer in the frame, else those that are declared one after the other. Under [`UploadRule::Cheapest`] a region of `n` bytes costs `copy_region + n × copy_byte` as a
 //! copy and `scatter_region + n × scatter_byte` scattered. The regions of a buffer are *worth scattering* if that is
 //! cheaper for all of them together: the uploads of a frame to one buffer travel alike. What it saves is added up over
 //! the buffers for which it is, and if the sum is more than `scatter`, the cost of the dispatch itself, the uploads to

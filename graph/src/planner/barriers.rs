@@ -1,4 +1,4 @@
-//! Phase 6: one barrier call before each level, with the fewest entries.
+//! Phase 7: one barrier call before each level, with the fewest entries.
 //!
 //! A hazard asks for something only if the calls so far do not cover it. What it asks for is judged per atom (one
 //! stage with one access); what several hazards of one call ask for is merged, so that no entry and no bit of an

@@ -8,6 +8,7 @@
 use super::Positions;
 use super::radix::{self, Keyed};
 use super::resolve::{Resolved, Upload};
+use crate::resource::HostSlice;
 
 /// An upload in a group.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Grouped {
     /// Destination, half-open.
     pub(crate) start: u64,
     pub(crate) end: u64,
+    pub(crate) from: HostSlice,
     pub(crate) local: u32,
     /// Place in declaration order.
     pub(crate) position: u32,
@@ -37,6 +39,8 @@ pub(crate) struct Groups {
     pub(crate) groups: Vec<Group>,
     /// Positions that are in no group, as ascending half-open ranges.
     pub(crate) walked: Vec<(u32, u32)>,
+    /// Whether the uploads come from more than one staging buffer.
+    pub(crate) mixed: bool,
     /// Per local resource: whether its uploads are a group.
     grouped: Vec<bool>,
     order: Vec<Keyed>,
@@ -76,14 +80,16 @@ pub(crate) fn run(positions: Positions, resolved: &Resolved, out: &mut Groups) {
 fn sort(positions: Positions, resolved: &Resolved, out: &mut Groups) {
     let Groups { uploads, grouped, order, spare, .. } = out;
     let from = &resolved.uploads;
-    order.clear();
+    let entangled = resolved.locals.iter().any(|l| l.entangled);
     let (mut last, mut sorted) = ((0, 0), true);
-    for (index, u) in (0u32..).zip(from) {
-        if grouped[u.local as usize] {
-            order.push(Keyed { key: u.start, index });
-            sorted &= last <= (u.local, u.start);
-            last = (u.local, u.start);
-        }
+    order.clear();
+    order.extend((0u32..).zip(from).map(|(index, u)| {
+        sorted &= last <= (u.local, u.start);
+        last = (u.local, u.start);
+        Keyed { key: u.start, index }
+    }));
+    if entangled {
+        order.retain(|item| grouped[from[item.index as usize].local as usize]);
     }
     if !sorted {
         radix::sort(order, spare);
@@ -92,33 +98,47 @@ fn sort(positions: Positions, resolved: &Resolved, out: &mut Groups) {
             radix::sort(order, spare);
         }
     }
+    let buffer = from.first().map_or(0, |u| u.from.buffer);
+    let mut mixed = 0;
     uploads.extend(order.iter().map(|item| {
-        let Upload { start, end, local, node } = from[item.index as usize];
-        Grouped { start, end, local, position: positions.of(node) }
+        let Upload { start, end, from, local, node } = from[item.index as usize];
+        mixed |= from.buffer ^ buffer;
+        Grouped { start, end, from, local, position: positions.of(node) }
     }));
+    out.mixed = mixed != 0;
 }
 
 /// Makes a group of each buffer's uploads, and takes those out that overlap.
 fn cut(out: &mut Groups) {
+    let Groups { uploads, groups, grouped, .. } = out;
+    let mut open = Group { local: u32::MAX, begin: 0, end: 0 };
+    let (mut reached, mut disjoint) = (0, true);
     let mut overlapping = false;
-    let mut begin = 0;
-    for same in out.uploads.chunk_by(|a, b| a.local == b.local) {
-        let (local, end) = (same[0].local, begin + same.len() as u32);
-        if same.windows(2).all(|w| w[0].end <= w[1].start) {
-            out.groups.push(Group { local, begin, end });
-        } else {
-            out.grouped[local as usize] = false;
+    let mut close = |group: Group, disjoint: bool| {
+        if disjoint && group.begin < group.end {
+            groups.push(group);
+        } else if let Some(grouped) = grouped.get_mut(group.local as usize) {
+            *grouped = false;
             overlapping = true;
         }
-        begin = end;
+    };
+    for upload in &*uploads {
+        if upload.local != open.local {
+            close(open, disjoint);
+            (open.local, open.begin) = (upload.local, open.end);
+            (reached, disjoint) = (0, true);
+        }
+        disjoint &= reached <= upload.start;
+        reached = upload.end;
+        open.end += 1;
     }
+    close(open, disjoint);
     if !overlapping {
         return;
     }
-    let grouped = &out.grouped;
-    out.uploads.retain(|u| grouped[u.local as usize]);
+    uploads.retain(|u| grouped[u.local as usize]);
     let mut begin = 0;
-    for group in &mut out.groups {
+    for group in groups {
         let len = group.end - group.begin;
         (group.begin, group.end) = (begin, begin + len);
         begin += len;
@@ -131,6 +151,9 @@ fn leave_walked(positions: Positions, resolved: &Resolved, out: &mut Groups) {
     let split = resolved.uploads.partition_point(|u| u.node < positions.first);
     let (later, first) = resolved.uploads.split_at(split);
     let mut at = 0;
+    if out.uploads.len() as u32 == positions.len() {
+        return;
+    }
     for upload in first.iter().chain(later).filter(|u| out.grouped[u.local as usize]) {
         let position = positions.of(upload.node);
         if at < position {

@@ -1,4 +1,4 @@
-//! Phase 4: finds every hazard among the kept nodes, and against earlier frames.
+//! Phase 5: finds every hazard among the kept nodes, and against earlier frames.
 //!
 //! Per resource a map of byte ranges says who wrote last and who read since. It has one entry while a resource is
 //! used as a whole, and splits where a use begins or ends. The readers of a range are a linked list in one shared

@@ -1,4 +1,4 @@
-//! Phase 5: the level of each node, and the nodes by level.
+//! Phase 6: the level of each node, and the nodes by level.
 //!
 //! Declaration order is a topological order of the hazards by construction, and the walk that found them has counted
 //! the levels along. Only an explicit order can go against it: then petgraph finds an order, or a cycle.
@@ -23,6 +23,10 @@ pub(crate) struct Levels {
     sorted: Vec<u32>,
     /// Where each level begins in `sorted`; one more at the end.
     begin: Vec<u32>,
+    /// The level of all grouped uploads, if there are any and they have the same.
+    pub(crate) grouped: Option<u32>,
+    /// Number of grouped uploads at each level, as far as there are any.
+    counts: Vec<u32>,
     /// What the grouped uploads of each level owe, ascending by level. Of hazards of one kind from one access only that
     /// with the source at the latest level is here.
     owed: Vec<(u32, Hazard)>,
@@ -178,6 +182,16 @@ fn share_levels(
     out: &mut Levels,
 ) {
     out.uploads.clear();
+    out.grouped = (!groups.uploads.is_empty()).then(|| hazards.grouped.level()).flatten();
+    if groups.walked.is_empty() {
+        // Nothing in the frame waits for any of them.
+        let shared = hazards.grouped.highest();
+        if out.grouped.is_none() {
+            out.level.fill(shared);
+        }
+        out.grouped = Some(shared);
+        return;
+    }
     let is_upload = |p: u32| {
         let node = &graph.nodes[positions.node(p) as usize];
         kept.keep[p as usize] && matches!(node.kind, NodeKind::Upload { .. })
@@ -186,12 +200,6 @@ fn share_levels(
     out.uploads.extend(groups.uploads.iter().map(|u| u.position));
     let Some(&first) = out.uploads.first() else { return };
     if out.uploads.iter().all(|&p| out.level[p as usize] == out.level[first as usize]) {
-        return;
-    }
-    if hazards.list.is_empty() && hazards.host.is_empty() {
-        // Nothing in the frame waits for any.
-        let shared = out.uploads.iter().map(|&p| out.level[p as usize]).max().unwrap_or(0);
-        out.uploads.iter().for_each(|&p| out.level[p as usize] = shared);
         return;
     }
     let last = out.level.iter().copied().max().unwrap_or(0);
@@ -221,6 +229,9 @@ fn share_levels(
         group.iter().for_each(|&p| out.level[p as usize] = shared);
         rest = others;
     }
+    let mut levels = groups.uploads.iter().map(|u| out.level[u.position as usize]);
+    let first = levels.next();
+    out.grouped = first.filter(|&first| levels.all(|level| level == first));
 }
 
 /// Counting sort by level; declaration order stays within a level.
@@ -228,7 +239,23 @@ fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
     let all = groups.positions().filter(|&p| kept.keep[p as usize]);
     out.begin.clear();
     let last = all.clone().map(|p| out.level[p as usize]).max();
-    let last = last.max(groups.uploads.iter().map(|u| out.level[u.position as usize]).max());
+    out.counts.clear();
+    match out.grouped {
+        Some(level) => {
+            out.counts.resize(level as usize, 0);
+            out.counts.push(groups.uploads.len() as u32);
+        }
+        None => {
+            for upload in &groups.uploads {
+                let level = out.level[upload.position as usize] as usize;
+                if out.counts.len() <= level {
+                    out.counts.resize(level + 1, 0);
+                }
+                out.counts[level] += 1;
+            }
+        }
+    }
+    let last = last.max((out.counts.len() as u32).checked_sub(1));
     out.begin.resize(last.map_or(1, |last| last as usize + 2), 0);
     for p in all.clone() {
         out.begin[out.level[p as usize] as usize] += 1;
@@ -257,9 +284,12 @@ fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
     let mut last = (0, (0, 0));
     for (index, upload) in groups.uploads.iter().enumerate() {
         let place = hazards.grouped.place(index);
-        let level = out.level[upload.position as usize];
         // Uploads into one range share a list.
-        if place.0 == place.1 || std::mem::replace(&mut last, (level, place)) == (level, place) {
+        if place == last.1 && out.grouped.is_some() || place.0 == place.1 {
+            continue;
+        }
+        let level = out.level[upload.position as usize];
+        if std::mem::replace(&mut last, (level, place)) == (level, place) {
             continue;
         }
         for hazard in hazards.grouped.list(place) {
@@ -306,26 +336,32 @@ pub(crate) fn placed(
     (groups, kept): (&Groups, &Kept),
     out: &mut Vec<Placed>,
 ) {
-    let Levels { level, sorted, begin, uploads, .. } = levels;
+    let Levels { level, sorted, begin, counts, grouped, uploads: ends, .. } = levels;
     let place = |p: u32| Placed { node: positions.node(p), level: level[p as usize] };
     if groups.uploads.is_empty() {
         out.extend(sorted.iter().map(|&p| place(p)));
         return;
     }
-    // Once more with the grouped uploads among them.
-    let all = || (0..positions.len()).filter(|&p| kept.keep[p as usize]);
-    let ends = uploads;
-    ends.clear();
-    ends.resize(begin.len(), 0);
-    all().for_each(|p| ends[level[p as usize] as usize] += 1);
-    let mut sum = 0;
-    for count in ends.iter_mut() {
-        sum += std::mem::replace(count, sum);
+    if sorted.is_empty() && grouped.is_some() {
+        out.extend((0..positions.len()).map(place));
+        return;
     }
-    out.resize(sum as usize, Placed { node: 0, level: 0 });
-    for p in all() {
+    // Once more with the grouped uploads among them: how many nodes each level begins after.
+    ends.clear();
+    ends.extend(begin.iter().copied());
+    let mut before = 0;
+    let counts = counts.iter().copied().chain(std::iter::repeat(0));
+    for (end, count) in ends.iter_mut().zip(counts) {
+        *end += before;
+        before += count;
+    }
+    let all = groups.uploads.len() + sorted.len();
+    out.resize(all, Placed { node: 0, level: 0 });
+    for p in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
         let at = &mut ends[level[p as usize] as usize];
-        out[*at as usize] = place(p);
+        if let Some(out) = out.get_mut(*at as usize) {
+            *out = place(p);
+        }
         *at += 1;
     }
 }

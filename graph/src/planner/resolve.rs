@@ -5,7 +5,7 @@ use crate::access::{Access, AccessFlags, BufferUsage};
 use crate::error::GraphError;
 use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
-use crate::resource::{Resource, ResourceId, ResourceSlice};
+use crate::resource::{HostSlice, Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
 
 /// A resource of this frame.
@@ -37,6 +37,7 @@ pub(crate) struct Upload {
     /// Destination, half-open.
     pub(crate) start: u64,
     pub(crate) end: u64,
+    pub(crate) from: HostSlice,
     pub(crate) local: u32,
     /// Position in the frame.
     pub(crate) node: u32,
@@ -110,14 +111,17 @@ pub(crate) fn run(
             errors.push(GraphError::ZeroSize { resource: name.to_owned() });
         }
     }
-    let mut last = Last { resource: None, local: 0, size: 0, pair: state.pairs.intern(Access::COPY_WRITE) };
-    for (number, node) in (0u32..).zip(&graph.nodes) {
-        if let (NodeKind::Upload { from }, [u]) = (node.kind, graph.uses(node))
-            && upload(state, number, from, u, &mut last, out)
-        {
-            continue;
+    let copy_write = state.pairs.intern(Access::COPY_WRITE);
+    let mut number = 0;
+    while let Some(node) = graph.nodes.get(number) {
+        if let NodeKind::Upload { .. } = node.kind {
+            let fine = uploads(graph, state, number, copy_write, out);
+            number += fine;
+            if fine > 0 {
+                continue;
+            }
         }
-        last.resource = None;
+        number += 1;
         let first = out.uses.len();
         for u in graph.uses(node) {
             resolve_use(graph, state, backings, node, u, out, errors);
@@ -145,45 +149,39 @@ pub(crate) fn run(
     }
 }
 
-/// What the upload before this one found: many in a row go to one buffer.
-struct Last {
-    resource: Option<Resource>,
-    local: u32,
-    size: u64,
-    /// The access of uploads.
-    pair: PairId,
-}
-
-/// Resolves an upload to a persistent buffer that nothing is wrong with. `false`: it has to be looked at closely.
+/// Resolves uploads to one persistent buffer that nothing is wrong with, from node `first` on. Returns how many: none if
+/// the first has to be looked at closely.
 #[inline]
-fn upload(
-    state: &GraphState,
-    node: u32,
-    from: crate::resource::HostSlice,
-    u: &Use,
-    last: &mut Last,
-    out: &mut Resolved,
-) -> bool {
-    let ResourceSlice { resource, start, end } = u.slice;
-    if last.resource != Some(resource) {
-        let Resource::Persistent(id) = resource else { return false };
-        let Some(local) = persistent(state, id, out) else { return false };
-        let of = &mut out.locals[local as usize];
-        if !state.pairs.get(last.pair).plainly_allowed(u.mode, of.usage) {
-            return false;
+fn uploads(graph: &FrameGraph, state: &GraphState, first: usize, pair: PairId, out: &mut Resolved) -> usize {
+    let Some(Use { slice: ResourceSlice { resource: Resource::Persistent(id), .. }, .. }) =
+        graph.nodes.get(first).and_then(|node| graph.uses.get(node.uses.0 as usize))
+    else {
+        return 0;
+    };
+    let Some(local) = persistent(state, *id, out) else { return 0 };
+    let of = &mut out.locals[local as usize];
+    if !state.pairs.get(pair).plainly_allowed(Mode::Overwrite, of.usage) {
+        return 0;
+    }
+    of.entangled |= of.read;
+    let size = of.size;
+    let rest = graph.nodes[first..].iter().zip(graph.uses.get(out.uses.len()..).unwrap_or(&[]));
+    let mut number = first as u32;
+    for (node, u) in rest {
+        // Uploads have one use each, so theirs stand one after the other too.
+        let NodeKind::Upload { from } = node.kind else { break };
+        let ResourceSlice { resource: Resource::Persistent(to), start, end } = u.slice else { break };
+        let end = if end == ResourceSlice::WHOLE { size } else { end };
+        let fits = start < end && end <= size && from.offset <= u64::MAX - size;
+        if to != *id || !fits || u.mode != Mode::Overwrite {
+            break;
         }
-        of.entangled |= of.read;
-        *last = Last { resource: Some(resource), local, size: of.size, ..*last };
+        let whole = end - start == size;
+        out.uses.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
+        out.uploads.push(Upload { start, end, from, local, node: number });
+        number += 1;
     }
-    let (local, size) = (last.local, last.size);
-    let end = if end == ResourceSlice::WHOLE { size } else { end };
-    if start >= end || end > size || from.offset.checked_add(end - start).is_none() {
-        return false;
-    }
-    let whole = start == 0 && end == size;
-    out.uses.push(ResolvedUse { start, end, local, pair: last.pair, mode: u.mode, whole });
-    out.uploads.push(Upload { start, end, local, node });
-    true
+    number as usize - first
 }
 
 #[inline]

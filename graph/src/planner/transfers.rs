@@ -1,4 +1,4 @@
-//! Phase 7: batches the transfers of a level, and writes the command list.
+//! Phase 8: batches the transfers of a level, and writes the command list.
 
 use super::Positions;
 use super::cull::{Kept, Part};
@@ -7,7 +7,6 @@ use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{FrameGraph, NodeKind};
-use crate::resource::HostSlice;
 use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
 
 /// The memory the phase needs.
@@ -46,7 +45,7 @@ pub(crate) fn run(
         schedule.queues.push(CommandList::default());
     }
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
-    scratch.sort_grouped(graph, positions, groups, levels);
+    scratch.sort_grouped(groups, levels);
     let mut grouped = 0;
     let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
@@ -58,13 +57,8 @@ pub(crate) fn run(
         scratch.sort();
         let scattered = schedule.scatters.len() as u32;
         scratch.emit(schedule, &mut commands);
-        grouped = scratch.emit_grouped(
-            (graph, positions),
-            (resolved, groups),
-            (level, grouped),
-            schedule,
-            &mut commands,
-        );
+        let of = (positions, resolved, groups, levels);
+        scratch.emit_grouped(of, (level, &mut grouped), schedule, &mut commands);
         if scattered < schedule.scatters.len() as u32 {
             commands.push(Command::Scatter { regions: scattered..schedule.scatters.len() as u32 });
         }
@@ -159,62 +153,44 @@ impl Transfers {
         }
     }
 
-    fn sort_grouped(&mut self, graph: &FrameGraph, positions: Positions, groups: &Groups, levels: &Levels) {
+    /// Puts the grouped uploads in order by level and staging buffer, if they differ in that.
+    fn sort_grouped(&mut self, groups: &Groups, levels: &Levels) {
         self.grouped.clear();
+        if levels.grouped.is_some() && !groups.mixed {
+            return;
+        }
         self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
             let level = levels.level[u.position as usize];
-            Keyed { key: u64::from(level) << 32 | u64::from(source(graph, positions, u).buffer), index }
+            Keyed { key: u64::from(level) << 32 | u64::from(u.from.buffer), index }
         }));
         radix::sort(&mut self.grouped, &mut self.spare);
     }
 
-    /// Writes the copies of the grouped uploads of a level, and what of them is scattered, which begin at place `at`. Returns where those of the next
-    /// begin.
+    /// Writes the copies of the grouped uploads of a level. In [`grouped`](Self::grouped) they begin at place `at`, which
+    /// is moved on.
     fn emit_grouped(
         &self,
-        (graph, positions): (&FrameGraph, Positions),
-        (resolved, groups): (&Resolved, &Groups),
-        (level, mut at): (u32, usize),
+        (positions, resolved, groups, levels): (Positions, &Resolved, &Groups, &Levels),
+        (level, at): (u32, &mut usize),
         schedule: &mut Schedule,
         commands: &mut Vec<Command>,
-    ) -> usize {
-        while let Some(first) = self.grouped.get(at).filter(|item| item.key >> 32 == u64::from(level)) {
-            let begin = schedule.regions.len();
-            let local = groups.uploads[first.index as usize].local;
-            let (from, to) = (BufferRef::Host(first.key as u32), BufferRef::Local(local));
-            let scattered = resolved.locals[local as usize].scattered;
-            let mut put = |region: CopyRegion| match scattered {
-                true => schedule.scatters.push(ScatterRegion { from, to, region }),
-                false => schedule.regions.push(region),
-            };
-            let mut last: Option<CopyRegion> = None;
-            for item in self.grouped[at..].iter().take_while(|item| item.key == first.key) {
-                let u = &groups.uploads[item.index as usize];
-                if u.local != local {
-                    break;
-                }
-                at += 1;
-                let (src, size) = (source(graph, positions, u).offset, u.end - u.start);
-                let node = positions.node(u.position);
-                match &mut last {
-                    Some(last) if last.dst + last.size == u.start && last.src + last.size == src => {
-                        last.size += size;
-                        last.merged += 1;
-                        last.node = last.node.min(node);
-                    }
-                    _ => {
-                        let region = CopyRegion { src, dst: u.start, size, node, merged: 1 };
-                        last.replace(region).into_iter().for_each(&mut put);
-                    }
+    ) {
+        if self.grouped.is_empty() {
+            if levels.grouped == Some(level) {
+                for group in &groups.groups {
+                    let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+                    emit_group((positions, resolved), uploads.iter(), schedule, commands);
                 }
             }
-            last.into_iter().for_each(put);
-            if !scattered {
-                let regions = begin as u32..schedule.regions.len() as u32;
-                commands.push(Command::Copy { from, to, regions });
-            }
+            return;
         }
-        at
+        let rest = self.grouped.get(*at..).unwrap_or(&[]);
+        let rest = &rest[..rest.partition_point(|item| item.key >> 32 <= u64::from(level))];
+        *at += rest.len();
+        let upload = |item: &Keyed| &groups.uploads[item.index as usize];
+        for same in rest.chunk_by(|a, b| a.key == b.key && upload(a).local == upload(b).local) {
+            emit_group((positions, resolved), same.iter().map(upload), schedule, commands);
+        }
     }
 
     /// One copy command a pair of buffers, and what is scattered; regions adjacent on both sides become one.
@@ -224,7 +200,7 @@ impl Transfers {
             let begin = schedule.regions.len();
             let mut last = first.alone();
             while let Some(r) = regions.next_if(|r| r.buffers() == first.buffers()) {
-                if !r.continues(&mut last) {
+                if !continues(&r.alone(), &mut last) {
                     schedule.regions.push(std::mem::replace(&mut last, r.alone()));
                 }
             }
@@ -235,7 +211,7 @@ impl Transfers {
         let mut buffers = None;
         for r in regions {
             let last = schedule.scatters.last_mut().filter(|_| buffers == Some(r.buffers()));
-            if !last.is_some_and(|last| r.continues(&mut last.region)) {
+            if !last.is_some_and(|last| continues(&r.alone(), &mut last.region)) {
                 schedule.scatters.push(ScatterRegion { from: r.from, to: r.to, region: r.alone() });
             }
             buffers = Some(r.buffers());
@@ -243,30 +219,67 @@ impl Transfers {
     }
 }
 
-/// Where the bytes of a grouped upload are.
+/// The copy, or the scattered regions, of uploads from one staging buffer to one resource, ascending; regions adjacent
+/// on both sides become one.
 #[inline]
-fn source(graph: &FrameGraph, positions: Positions, upload: &Grouped) -> HostSlice {
-    match graph.nodes[positions.node(upload.position) as usize].kind {
-        NodeKind::Upload { from } => from,
-        _ => HostSlice { buffer: 0, offset: 0 },
+fn emit_group<'a>(
+    (positions, resolved): (Positions, &Resolved),
+    mut uploads: impl Iterator<Item = &'a Grouped>,
+    schedule: &mut Schedule,
+    commands: &mut Vec<Command>,
+) {
+    let Some(first) = uploads.next() else { return };
+    let (from, to) = (BufferRef::Host(first.from.buffer), BufferRef::Local(first.local));
+    if resolved.locals[first.local as usize].scattered {
+        merge(positions, first, uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
+        return;
     }
+    let begin = schedule.regions.len() as u32;
+    merge(positions, first, uploads, |region| schedule.regions.push(region));
+    commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
+}
+
+/// Calls `push` with the regions of uploads.
+#[inline]
+fn merge<'a>(
+    positions: Positions,
+    first: &Grouped,
+    uploads: impl Iterator<Item = &'a Grouped>,
+    mut push: impl FnMut(CopyRegion),
+) {
+    let alone = |u: &Grouped| CopyRegion {
+        src: u.from.offset,
+        dst: u.start,
+        size: u.end - u.start,
+        node: positions.node(u.position),
+        merged: 1,
+    };
+    let mut last = alone(first);
+    for u in uploads {
+        let next = alone(u);
+        if !continues(&next, &mut last) {
+            push(std::mem::replace(&mut last, next));
+        }
+    }
+    push(last);
+}
+
+/// Whether a region continues another on both sides; that one takes it in then.
+#[inline]
+fn continues(next: &CopyRegion, last: &mut CopyRegion) -> bool {
+    let continues = last.dst + last.size == next.dst && last.src + last.size == next.src;
+    if continues {
+        last.size += next.size;
+        last.merged += next.merged;
+        last.node = last.node.min(next.node);
+    }
+    continues
 }
 
 impl Region {
     /// What makes it part of one command with others.
     fn buffers(&self) -> (BufferRef, BufferRef, bool) {
         (self.from, self.to, self.scatter)
-    }
-
-    /// Whether it continues another on both sides; that one takes it in then.
-    fn continues(&self, last: &mut CopyRegion) -> bool {
-        let continues = last.dst + last.size == self.dst && last.src + last.size == self.src;
-        if continues {
-            last.size += self.size;
-            last.merged += 1;
-            last.node = last.node.min(self.node);
-        }
-        continues
     }
 
     fn alone(&self) -> CopyRegion {

@@ -1,14 +1,16 @@
-//! Phase 3: chooses how uploads travel, before hazards ask by which access they write. The rule stands in
+//! Phase 4: chooses how uploads travel, before hazards ask by which access they write. The rule stands in
 //! [`crate::uploads`].
 
 use super::Positions;
 use super::cull::Kept;
-use super::resolve::{Resolved, ResolvedUse};
+use super::groups::Groups;
+use super::resolve::Resolved;
 use crate::access::Access;
 use crate::frame::{FrameGraph, NodeKind};
 use crate::pairs::PairTable;
 use crate::resource::HostSlice;
 use crate::uploads::{UploadChoice, UploadRule};
+use std::ops::Range;
 
 /// The access of an upload that is scattered: what its shader does to the destination.
 pub(crate) const SCATTER_WRITE: Access = Access::COMPUTE_STORAGE_WRITE;
@@ -25,10 +27,10 @@ struct Run {
 }
 
 impl Run {
-    fn new(u: &ResolvedUse, from: HostSlice) -> Self {
-        let size = u.end - u.start;
+    fn new(local: u32, to: Range<u64>, from: HostSlice) -> Self {
+        let size = to.end - to.start;
         let end_from = HostSlice { offset: from.offset + size, ..from };
-        Run { uploads: 1, local: u.local, end_to: u.end, end_from, size }
+        Run { uploads: 1, local, end_to: to.end, end_from, size }
     }
 
     /// Whether an upload continues the run; it is part of it then.
@@ -64,9 +66,8 @@ pub(crate) struct Uploads {
 
 /// Gives uploads that are scattered the access of the shader.
 pub(crate) fn run(
-    graph: &FrameGraph,
-    positions: Positions,
-    kept: &Kept,
+    (graph, positions): (&FrameGraph, Positions),
+    (groups, kept): (&Groups, &Kept),
     rule: UploadRule,
     pairs: &mut PairTable,
     (resolved, scratch): (&mut Resolved, &mut Uploads),
@@ -78,7 +79,7 @@ pub(crate) fn run(
     }
     scratch.costs.clear();
     scratch.costs.resize(resolved.locals.len(), Costs::default());
-    each_run((graph, positions, kept), resolved, |run| {
+    let mut weigh = |run: &Run| {
         let of = &mut scratch.costs[run.local as usize];
         of.uploads += run.uploads;
         of.regions += 1;
@@ -87,7 +88,16 @@ pub(crate) fn run(
             of.copied = of.copied.saturating_add(copied);
             of.scattered = of.scattered.saturating_add(scattered);
         }
+    };
+    each_run(groups.uploads.iter().map(|u| Run::new(u.local, u.start..u.end, u.from)), &mut weigh);
+    let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
+    let walked = walked.filter_map(|position| {
+        let node = &graph.nodes[positions.node(position) as usize];
+        let NodeKind::Upload { from } = node.kind else { return None };
+        let u = &resolved.uses[node.uses.0 as usize];
+        Some(Run::new(u.local, u.start..u.end, from))
     });
+    each_run(walked, &mut weigh);
     for (of, local) in scratch.costs.iter().zip(&resolved.locals) {
         if of.is_worth(rule) {
             choice.count(of, local.scatter);
@@ -101,9 +111,13 @@ pub(crate) fn run(
         local.scattered = local.scatter && of.is_worth(rule);
         choice.scattered += if local.scattered { of.uploads } else { 0 };
     }
-    for node in graph.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Upload { .. })) {
-        let u = &mut resolved.uses[node.uses.0 as usize];
-        u.pair = resolved.upload_pairs[usize::from(resolved.locals[u.local as usize].scattered)];
+    // Grouped uploads are told by their buffer.
+    for position in groups.positions() {
+        let node = &graph.nodes[positions.node(position) as usize];
+        if let NodeKind::Upload { .. } = node.kind {
+            let u = &mut resolved.uses[node.uses.0 as usize];
+            u.pair = resolved.upload_pairs[usize::from(resolved.locals[u.local as usize].scattered)];
+        }
     }
     choice
 }
@@ -143,21 +157,12 @@ impl UploadChoice {
     }
 }
 
-/// Calls `f` with each run of kept uploads; passes between them may stand in the way of merging, which is rare.
-fn each_run(
-    (graph, positions, kept): (&FrameGraph, Positions, &Kept),
-    resolved: &Resolved,
-    mut f: impl FnMut(&Run),
-) {
+/// Calls `f` with each run of uploads.
+fn each_run(uploads: impl Iterator<Item = Run>, f: &mut impl FnMut(&Run)) {
     let mut open: Option<Run> = None;
-    for (node, index) in graph.nodes.iter().zip(0u32..) {
-        let NodeKind::Upload { from } = node.kind else { continue };
-        if !kept.keep[positions.of(index) as usize] {
-            continue;
-        }
-        let next = Run::new(&resolved.uses[node.uses.0 as usize], from);
+    for next in uploads {
         if !open.as_mut().is_some_and(|run| run.take(next)) {
-            open.replace(next).iter().for_each(&mut f);
+            open.replace(next).iter().for_each(&mut *f);
         }
     }
     open.iter().for_each(f);

@@ -3,8 +3,10 @@
 //! A thousand uploads split a buffer's ranges into thousands, of which few may be kept: it is decided which of them merge
 //! before any is made.
 
-use super::{GraphState, Init, Mark, RangeState, Ranges};
+use super::{GraphState, Mark, RangeState, Ranges};
+use crate::pairs::PairId;
 use crate::resource::ResourceId;
+use std::ops::Range;
 
 /// Bytes that a frame wrote, and nothing read since.
 #[derive(Clone, Copy, Debug)]
@@ -12,46 +14,56 @@ pub(crate) struct Written {
     /// Half-open.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    pub(crate) mark: Mark,
+    /// The level within the frame.
+    pub(crate) level: u32,
+}
+
+/// By which access a frame wrote, and the level it began at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By {
+    pub(crate) pair: PairId,
+    pub(crate) base: u64,
+}
+
+impl By {
+    fn mark(self, level: u32) -> Mark {
+        Mark { pair: self.pair, level: self.base + u64::from(level) }
+    }
 }
 
 /// The memory it takes.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    list: Vec<Piece>,
+    /// Where each piece begins, and where the last ends.
+    bounds: Vec<u64>,
+    /// What each is part of.
+    of: Vec<u32>,
     spare: Ranges,
 }
 
-/// What becomes a range or a part of one, up to where the next begins.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    start: u64,
-    of: Of,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Of {
-    /// The range of this number stays.
-    Old(u32),
-    New(Mark),
-}
+/// In `Pieces::of`: written at the level in the other bits. Without it they are the number of the range that stays.
+const NEW: u32 = 1 << 31;
 
 impl GraphState {
     /// Takes in writes, ascending and disjoint.
-    pub(crate) fn overwrite(&mut self, id: ResourceId, writes: impl Iterator<Item = Written> + Clone) {
+    pub(crate) fn overwrite(
+        &mut self,
+        id: ResourceId,
+        by: By,
+        writes: impl Iterator<Item = Written> + Clone,
+    ) {
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
         if fits(&persistent.ranges, size, writes.clone()) {
-            in_place(&mut persistent.ranges, writes);
+            in_place(&mut persistent.ranges, by, writes);
             return;
         }
-        let Pieces { list, spare } = &mut self.pieces;
-        cut(&persistent.ranges, size, writes, list);
-        let into_left =
-            self.coarsening.choose(list.iter().map(|p| p.start), list.len(), size, self.max_ranges);
+        self.pieces.cut(&persistent.ranges, size, writes);
+        let Pieces { bounds, of, spare } = &mut self.pieces;
+        let into_left = self.coarsening.choose(bounds, self.max_ranges);
         spare.clear();
-        make(&persistent.ranges, list, into_left, spare);
-        if spare.len() < list.len() {
+        make(&persistent.ranges, by, (bounds, of, into_left), spare);
+        if spare.len() < of.len() {
             // What merged may say the same as its neighbours now.
             spare.dedup_by(|next, kept| kept.same(next));
         }
@@ -68,7 +80,7 @@ fn fits(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>)
             r += 1;
         }
         let end = ranges.get(r + 1).map_or(size, |next| next.start);
-        let joins = last.is_some_and(|last| last.end == write.start && last.mark == write.mark);
+        let joins = last.is_some_and(|last| last.end == write.start && last.level == write.level);
         if joins || end != write.end || ranges.get(r).is_none_or(|range| range.start != write.start) {
             return false;
         }
@@ -77,63 +89,91 @@ fn fits(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>)
     true
 }
 
-fn in_place(ranges: &mut [RangeState], writes: impl Iterator<Item = Written>) {
+fn in_place(ranges: &mut [RangeState], by: By, writes: impl Iterator<Item = Written>) {
     let mut rest = ranges.iter_mut();
     for write in writes {
         if let Some(range) = rest.find(|range| range.start == write.start) {
-            range.writes.clear();
-            range.writes.push(write.mark);
-            range.reads.clear();
-            range.init = Init::Yes;
-            range.coarsened = false;
+            range.overwrite(by.mark(write.level));
         }
     }
 }
 
-/// Lays the writes over what was there; neighbours that say the same are one.
-fn cut(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>, list: &mut Vec<Piece>) {
-    list.clear();
-    let (mut at, mut r) = (0, 0);
-    let end = Written { start: size, end: size, mark: Mark { pair: 0, level: 0 } };
-    for Written { start, end, mark } in writes.chain([end]) {
-        while at < start {
-            while ranges.get(r + 1).is_some_and(|next| next.start <= at) {
-                r += 1;
+impl Pieces {
+    /// Lays the writes over what was there; neighbours that say the same are one.
+    fn cut(&mut self, ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>) {
+        self.bounds.clear();
+        self.of.clear();
+        // The range in which `at` is, and where it ends.
+        let (mut r, mut range_end) = (0usize, ranges.get(1).map_or(size, |next| next.start));
+        let (mut at, mut last) = (0, NEW - 1);
+        for Written { start, end, level } in writes {
+            if at < start {
+                self.untouched(at..start, ranges, (&mut r, &mut range_end), size);
+                last = NEW - 1;
             }
-            list.push(Piece { start: at, of: Of::Old(r as u32) });
-            at = ranges.get(r + 1).map_or(start, |next| next.start.min(start));
+            // Neighbours from before differ; writes may be next to each other.
+            if last != NEW | level {
+                last = NEW | level;
+                self.push(start, last);
+            }
+            at = end;
         }
-        // Only neighbours from before, which differ, and writes can be next to each other.
-        if start < end && list.last().is_none_or(|last| last.of != Of::New(mark)) {
-            list.push(Piece { start, of: Of::New(mark) });
+        if at < size {
+            self.untouched(at..size, ranges, (&mut r, &mut range_end), size);
         }
-        at = end;
+        self.bounds.push(size);
+    }
+
+    /// Bytes that no write touches stay part of the ranges they were in.
+    #[inline]
+    fn untouched(
+        &mut self,
+        bytes: Range<u64>,
+        ranges: &[RangeState],
+        (r, range_end): (&mut usize, &mut u64),
+        size: u64,
+    ) {
+        let (mut of, mut end) = (*r, *range_end);
+        let next = |of: usize| (of + 1, ranges.get(of + 2).map_or(size, |next| next.start));
+        while end <= bytes.start && end < size {
+            (of, end) = next(of);
+        }
+        self.push(bytes.start, of as u32);
+        while end < bytes.end {
+            let start = end;
+            (of, end) = next(of);
+            self.push(start, of as u32);
+        }
+        (*r, *range_end) = (of, end);
+    }
+
+    #[inline]
+    fn push(&mut self, start: u64, of: u32) {
+        self.bounds.push(start);
+        self.of.push(of);
     }
 }
 
 /// Makes the ranges.
-fn make(old: &[RangeState], list: &[Piece], into_left: &[bool], out: &mut Ranges) {
+fn make(old: &[RangeState], by: By, (bounds, of, into_left): (&[u64], &[u32], &[bool]), out: &mut Ranges) {
     // What the last range has taken in: taking it in again would change nothing.
-    let (mut old_in, mut new_in) = (None, None);
-    for (piece, &joins) in list.iter().zip(into_left) {
-        match (piece.of, out.last_mut().filter(|_| joins)) {
-            (Of::Old(r), Some(_)) if old_in == Some(r) => {}
-            (Of::New(mark), Some(_)) if new_in == Some(mark) => {}
-            (Of::Old(r), Some(last)) => {
-                old_in = Some(r);
-                last.absorb(&old[r as usize]);
+    let mut taken = [u32::MAX; 2];
+    for ((&start, &of), &joins) in bounds.iter().zip(of).zip(into_left) {
+        if joins && (of == taken[0] || of == taken[1]) {
+            continue;
+        }
+        let next = match old.get(of as usize) {
+            Some(range) if of & NEW == 0 => range.from(start),
+            _ => RangeState::written(start, by.mark(of & !NEW)),
+        };
+        match out.last_mut().filter(|_| joins) {
+            Some(last) => {
+                taken[(of >> 31) as usize] = of;
+                last.absorb(&next);
             }
-            (Of::New(mark), Some(last)) => {
-                new_in = Some(mark);
-                last.absorb(&RangeState::written(piece.start, mark));
-            }
-            (Of::Old(r), None) => {
-                (old_in, new_in) = (Some(r), None);
-                out.push(old[r as usize].from(piece.start));
-            }
-            (Of::New(mark), None) => {
-                (old_in, new_in) = (None, Some(mark));
-                out.push(RangeState::written(piece.start, mark));
+            None => {
+                taken = [of; 2];
+                out.push(next);
             }
         }
     }
@@ -152,14 +192,14 @@ mod tests {
     }
 
     /// One byte after the other, then equal neighbours merged, then as many as may be kept.
-    fn one_by_one(state: &mut GraphState, id: ResourceId, writes: &[Written]) {
+    fn one_by_one(state: &mut GraphState, id: ResourceId, by: By, writes: &[Written]) {
         let Some(before) = state.get(id) else { return };
         let size = before.desc.size;
         let mut ranges: Ranges = (0..size)
             .map(|at| {
                 let r = before.ranges.partition_point(|r| r.start <= at) - 1;
                 match writes.iter().find(|w| w.start <= at && at < w.end) {
-                    Some(write) => RangeState::written(at, write.mark),
+                    Some(write) => RangeState::written(at, by.mark(write.level)),
                     None => RangeState { start: at, ..before.ranges[r].clone() },
                 }
             })
@@ -175,14 +215,15 @@ mod tests {
             let make = |s: &mut GraphState| s.add_buffer(BufferDesc::new("b", 200, BufferUsage::STORAGE));
             let ids = states.each_mut().map(make);
             for frame in 0..60 {
+                let by = By { pair: 1, base: 2 * frame };
                 let mut writes = Vec::new();
                 let mut at = 0;
                 while at < 200 {
                     let start = at + random(&mut x, 12);
                     let end = (start + 1 + random(&mut x, 12)).min(200);
-                    let mark = Mark { pair: 1, level: 2 * frame + random(&mut x, 2) };
+                    let level = random(&mut x, 2) as u32;
                     if start < end {
-                        writes.push(Written { start, end, mark });
+                        writes.push(Written { start, end, level });
                     }
                     at = end.max(start);
                 }
@@ -193,11 +234,10 @@ mod tests {
                         a.get(ids[0]).map_or(vec![], |p| p.ranges.iter().map(|r| r.start).collect());
                     let ends = starts.iter().copied().skip(1).chain([200]);
                     let whole = starts.iter().zip(ends).filter(|_| random(&mut x, 2) == 0);
-                    let mark = Mark { pair: 1, level: 2 * frame };
-                    writes = whole.map(|(&start, end)| Written { start, end, mark }).collect();
+                    writes = whole.map(|(&start, end)| Written { start, end, level: 0 }).collect();
                 }
-                states[0].overwrite(ids[0], writes.iter().copied());
-                one_by_one(&mut states[1], ids[1], &writes);
+                states[0].overwrite(ids[0], by, writes.iter().copied());
+                one_by_one(&mut states[1], ids[1], by, &writes);
                 let [a, b] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
                 assert_eq!(a, b, "at most {max}, frame {frame}: {writes:?}");
                 // A read here and there.

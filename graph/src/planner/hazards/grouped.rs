@@ -17,6 +17,8 @@ pub(crate) struct Owed {
     list: Vec<Hazard>,
     /// Where the list of each upload in [`Groups::uploads`] is.
     of: Vec<(u32, u32)>,
+    /// How many owe something.
+    owing: usize,
     /// Every hazard with the upload's position, ascending by that, if causes are asked for.
     details: Vec<(u32, (Hazard, Detail))>,
 }
@@ -30,6 +32,19 @@ impl Owed {
 
     pub(crate) fn list(&self, (begin, end): (u32, u32)) -> &[Hazard] {
         self.list.get(begin as usize..end as usize).unwrap_or(&[])
+    }
+
+    /// The level of all of them, if it is the same.
+    pub(crate) fn level(&self) -> Option<u32> {
+        match self.owing {
+            0 => Some(0),
+            n => (n == self.of.len()).then_some(1),
+        }
+    }
+
+    /// The highest level of any.
+    pub(crate) fn highest(&self) -> u32 {
+        u32::from(self.owing > 0)
     }
 
     /// All there is to say about their hazards, each with the position of the upload, ascending by that.
@@ -47,13 +62,21 @@ pub(super) fn enter(
 ) {
     out.grouped.list.clear();
     out.grouped.of.clear();
+    out.grouped.owing = 0;
     out.grouped.details.clear();
+    let mut known = [Known { range: None, list: (0, 0) }; 2];
     for group in &groups.groups {
         let local = &resolved.locals[group.local as usize];
         let ranges = local.backing.and_then(|id| walk.state.get(id)).map_or(&[][..], |p| p.ranges.as_slice());
         let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-        let pair = walk.uploads[usize::from(local.scattered)];
-        judge(walk, (pairs, pair), uploads, ranges, out);
+        if ranges.is_empty() {
+            // No such buffer is resolved.
+            out.grouped.of.resize(out.grouped.of.len() + uploads.len(), (0, 0));
+            continue;
+        }
+        let number = usize::from(local.scattered);
+        let pair = walk.uploads[number];
+        judge(walk, (pairs, pair), uploads, ranges, &mut known[number], out);
         if walk.causes {
             explain(walk, (pairs, pair), uploads, ranges, out);
         }
@@ -68,30 +91,51 @@ pub(super) fn enter(
     out.grouped.details.sort_by_key(|d| d.0);
 }
 
+/// The list made last for uploads that write alike, and the range it is about.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    range: Option<&'a RangeState>,
+    list: (u32, u32),
+}
+
 /// Finds what each upload owes, and its level.
-fn judge(
+fn judge<'a>(
     walk: &Walk<'_>,
     pairs: (&PairTable, PairId),
     uploads: &[Grouped],
-    ranges: &[RangeState],
+    ranges: &'a [RangeState],
+    known: &mut Known<'a>,
     out: &mut Hazards,
 ) {
     let mut r = 0;
-    // The range that `list` is about.
-    let mut known = usize::MAX;
     let mut list = (0, 0);
+    // The range that `list` is about.
+    let mut current = usize::MAX;
     for upload in uploads {
         while ranges.get(r + 1).is_some_and(|next| next.start <= upload.start) {
             r += 1;
         }
-        let last = r + ranges.iter().skip(r + 1).take_while(|next| next.start < upload.end).count();
-        if known != r || last != r {
-            list = owed(walk, pairs, ranges.get(r..=last).unwrap_or(&[]), out);
-            known = if last == r { r } else { usize::MAX };
+        let alone = ranges.get(r + 1).is_none_or(|next| upload.end <= next.start);
+        if !alone {
+            let n = ranges[r..].iter().take_while(|range| range.start < upload.end).count();
+            list = owed(walk, pairs, &ranges[r..r + n], out);
+            current = usize::MAX;
+        } else if current != r {
+            let range = &ranges[r..=r];
+            // Buffers that the same frame uploaded to owe the same.
+            if known
+                .range
+                .is_none_or(|known| known.writes != range[0].writes || known.reads != range[0].reads)
+            {
+                *known = Known { range: range.first(), list: owed(walk, pairs, range, out) };
+            }
+            list = known.list;
+            current = r;
         }
         out.grouped.of.push(list);
         if list.0 != list.1 {
             out.level[upload.position as usize] = 1;
+            out.grouped.owing += 1;
         }
     }
 }
