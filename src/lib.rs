@@ -67,6 +67,7 @@
 //! | for | see |
 //! |---|---|
 //! | the device and what it owns | [`MkGpu`], [`MkGpuConfig`], [`MkCapabilities`] |
+//! | how uploads travel, and what decides | [`MkUploadMethod`], [`graph::uploads`](mod@memkit_graph::uploads) |
 //! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
 //! | transfers without a frame | [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |

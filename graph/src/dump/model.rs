@@ -23,6 +23,7 @@ pub struct FrameDump {
     /// Counts.
     pub totals: Totals,
     /// How uploads travel, and why.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub uploads: UploadChoice,
     /// Resources: those the schedule names, in its order, then the rest by first use.
     pub resources: Vec<ResourceDump>,
@@ -65,10 +66,13 @@ pub struct Totals {
     /// Bytes all copy commands move.
     pub copied_bytes: u64,
     /// Scatters of uploads, a dispatch each.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub scatters: u32,
     /// Regions of all scatters.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub scatter_regions: u32,
     /// Bytes all scatters move.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub scattered_bytes: u64,
     /// Pipeline barrier calls.
     pub barrier_calls: u32,
@@ -76,6 +80,12 @@ pub struct Totals {
     pub barrier_entries: u32,
     /// Edges of the longest hazard chain.
     pub depth: u32,
+}
+
+/// Whether a field says nothing: dumps of frames in which nothing could be scattered leave it out.
+#[cfg(feature = "json")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One resource.
