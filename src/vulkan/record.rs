@@ -6,7 +6,7 @@ use super::result::refused;
 use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkError, MkRecordInput, MkRecordPass};
 use ash::vk;
-use memkit_graph::{BarrierCall, BufferRef, Command, CopyRegion, Schedule};
+use memkit_graph::{BarrierCall, BufferRef, Command, Schedule};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -180,6 +180,12 @@ pub(super) unsafe fn record(
     let Some(recorder) = &mut recording.recorder else { return Err(refused("record", "no recorder")) };
     let (commands, scratch) = (recorder.commands, &mut recorder.scratch);
     gpu.debug.begin(commands, &mut scratch.name, input.name);
+    scratch.regions.clear();
+    scratch.regions.extend(input.schedule.regions.iter().map(|r| vk::BufferCopy {
+        src_offset: r.src,
+        dst_offset: r.dst,
+        size: r.size,
+    }));
     for command in input.schedule.queues.first().map_or(&[][..], |q| &q.commands) {
         match command {
             Command::Barrier(i) => {
@@ -189,7 +195,10 @@ pub(super) unsafe fn record(
             }
             Command::Copy { from, to, regions } => {
                 let (from, to) = (buffer(&input, *from)?, buffer(&input, *to)?);
-                copy(gpu, commands, scratch, from.raw(), to.raw(), input.schedule.regions_of(regions));
+                let regions = regions.start as usize..regions.end as usize;
+                let regions = scratch.regions.get(regions).filter(|r| !r.is_empty()).ok_or_else(misfit)?;
+                // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
+                unsafe { gpu.device.cmd_copy_buffer(commands, from.raw(), to.raw(), regions) };
             }
             Command::Fill { to, offset, size, value } => {
                 let to = buffer(&input, *to)?;
@@ -267,27 +276,6 @@ fn barrier(
         .buffer_memory_barriers(&scratch.transfers);
     // SAFETY: commands are recorded; stages and accesses fit each other and the queue, the planner sees to it.
     unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
-}
-
-fn copy(
-    gpu: &Gpu,
-    commands: vk::CommandBuffer,
-    scratch: &mut Scratch,
-    from: vk::Buffer,
-    to: vk::Buffer,
-    regions: &[CopyRegion],
-) {
-    if regions.is_empty() {
-        return;
-    }
-    scratch.regions.clear();
-    scratch.regions.extend(regions.iter().map(|r| vk::BufferCopy {
-        src_offset: r.src,
-        dst_offset: r.dst,
-        size: r.size,
-    }));
-    // SAFETY: commands are recorded; both buffers live and hold their regions, the caller of `record` says.
-    unsafe { gpu.device.cmd_copy_buffer(commands, from, to, &scratch.regions) };
 }
 
 #[cfg(test)]
