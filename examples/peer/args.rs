@@ -63,6 +63,6 @@ pub(crate) enum Work {
 pub(crate) enum Mode {
     /// U1 to U4 on the simulated device, without its checks.
     Dummy,
-    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan.
+    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan, beside the same ones by hand.
     Record,
 }
