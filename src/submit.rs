@@ -296,7 +296,7 @@ impl<B: MkGpuBackend> Inner<B> {
                 Resource::Persistent(id) => Some(id),
                 Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
             };
-            let slot = id.and_then(|id| core.buffer_mut(id)).ok_or(MkError::GpuDropped)?;
+            let Some(slot) = id.and_then(|id| core.buffer_mut(id)) else { return Err(MkError::GpuDropped) };
             if slot.mapped {
                 let id = slot.id;
                 let name = core.state.buffer(id).map_or("", |d| &d.name);

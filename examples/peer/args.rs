@@ -82,6 +82,6 @@ pub(crate) enum Mode {
     Copy,
     /// U1 to U5 with every upload scattered.
     Scatter,
-    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan.
+    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan, beside the same ones by hand.
     Record,
 }

@@ -21,12 +21,14 @@
 //! read back and compared; the exit status is 3 if one differs.
 
 mod args;
+mod by_hand;
 mod check;
 mod clock;
 mod dispatch;
 mod graphs;
 mod record;
 mod report;
+mod timer;
 mod uploads;
 mod workload;
 

@@ -206,7 +206,10 @@ impl Planner {
         self.keep_grouped(state, base);
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
         for (local, tracks) in self.resolved.locals.iter().zip(&self.hazards.tracks) {
-            if let Some(id) = local.backing.filter(|_| !tracks.is_empty()) {
+            if tracks.is_empty() {
+                continue;
+            }
+            if let Some(id) = local.backing {
                 merge(state, id, tracks, view, &mut self.spare);
             }
         }

@@ -104,10 +104,18 @@ impl RangeState {
     }
 
     /// Takes in a write of all of it.
+    #[inline]
     pub(crate) fn overwrite(&mut self, mark: Mark) {
-        self.writes.clear();
-        self.writes.push(mark);
-        self.reads.clear();
+        match self.writes.as_mut_slice() {
+            [only] => *only = mark,
+            _ => {
+                self.writes.clear();
+                self.writes.push(mark);
+            }
+        }
+        if !self.reads.is_empty() {
+            self.reads.clear();
+        }
         self.init = Init::Yes;
         self.coarsened = false;
     }

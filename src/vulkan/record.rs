@@ -8,7 +8,7 @@ use super::scatter::{self, Scatter, Table};
 use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkError, MkRecordInput, MkRecordPass};
 use ash::vk;
-use memkit_graph::{BarrierCall, BufferRef, Command, CopyRegion, Schedule};
+use memkit_graph::{BarrierCall, BufferRef, Command, Schedule};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -207,6 +207,12 @@ pub(super) unsafe fn record(
         }
     };
     gpu.debug.begin(commands, &mut scratch.name, input.name);
+    scratch.regions.clear();
+    scratch.regions.extend(input.schedule.regions.iter().map(|r| vk::BufferCopy {
+        src_offset: r.src,
+        dst_offset: r.dst,
+        size: r.size,
+    }));
     for command in input.schedule.queues.first().map_or(&[][..], |q| &q.commands) {
         match command {
             Command::Barrier(i) => {
@@ -216,7 +222,10 @@ pub(super) unsafe fn record(
             }
             Command::Copy { from, to, regions } => {
                 let (from, to) = (buffer(&input, *from)?, buffer(&input, *to)?);
-                copy(gpu, commands, scratch, from.raw(), to.raw(), input.schedule.regions_of(regions));
+                let regions = regions.start as usize..regions.end as usize;
+                let regions = scratch.regions.get(regions).filter(|r| !r.is_empty()).ok_or_else(misfit)?;
+                // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
+                unsafe { gpu.device.cmd_copy_buffer(commands, from.raw(), to.raw(), regions) };
             }
             Command::Scatter { regions } => {
                 let Some(scatter) = &scatter else { return Err(misfit()) };
@@ -304,27 +313,6 @@ fn barrier(
         .buffer_memory_barriers(&scratch.transfers);
     // SAFETY: commands are recorded; stages and accesses fit each other and the queue, the planner sees to it.
     unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
-}
-
-fn copy(
-    gpu: &Gpu,
-    commands: vk::CommandBuffer,
-    scratch: &mut Scratch,
-    from: vk::Buffer,
-    to: vk::Buffer,
-    regions: &[CopyRegion],
-) {
-    if regions.is_empty() {
-        return;
-    }
-    scratch.regions.clear();
-    scratch.regions.extend(regions.iter().map(|r| vk::BufferCopy {
-        src_offset: r.src,
-        dst_offset: r.dst,
-        size: r.size,
-    }));
-    // SAFETY: commands are recorded; both buffers live and hold their regions, the caller of `record` says.
-    unsafe { gpu.device.cmd_copy_buffer(commands, from, to, &scratch.regions) };
 }
 
 #[cfg(test)]

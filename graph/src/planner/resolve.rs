@@ -165,10 +165,12 @@ fn uploads(graph: &FrameGraph, state: &GraphState, first: usize, pair: PairId, o
     }
     of.entangled |= of.read;
     let size = of.size;
-    let rest = graph.nodes[first..].iter().zip(graph.uses.get(out.uses.len()..).unwrap_or(&[]));
+    let rest = graph.nodes.get(first..).unwrap_or(&[]);
+    // Uploads have one use each, so theirs stand one after the other too.
+    let uses = graph.uses.get(out.uses.len()..).unwrap_or(&[]);
+    let Resolved { uses: resolved, uploads, .. } = out;
     let mut number = first as u32;
-    for (node, u) in rest {
-        // Uploads have one use each, so theirs stand one after the other too.
+    for (node, u) in rest.iter().zip(uses) {
         let NodeKind::Upload { from } = node.kind else { break };
         let ResourceSlice { resource: Resource::Persistent(to), start, end } = u.slice else { break };
         let end = if end == ResourceSlice::WHOLE { size } else { end };
@@ -177,8 +179,8 @@ fn uploads(graph: &FrameGraph, state: &GraphState, first: usize, pair: PairId, o
             break;
         }
         let whole = end - start == size;
-        out.uses.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
-        out.uploads.push(Upload { start, end, from, local, node: number });
+        resolved.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
+        uploads.push(Upload { start, end, from, local, node: number });
         number += 1;
     }
     number as usize - first

@@ -48,7 +48,10 @@ impl Coarsening {
             return &self.into_left;
         }
         self.costs.clear();
-        self.costs.extend(bounds.windows(3).map(|w| (w[1] - w[0]).min(w[2] - w[1])));
+        let rights = bounds.get(1..).unwrap_or(&[]);
+        let ends = bounds.get(2..).unwrap_or(&[]);
+        let neighbours = bounds.iter().zip(rights).zip(ends);
+        self.costs.extend(neighbours.map(|((&left, &right), &end)| (right - left).min(end - right)));
         let (limit, mut equal) = self.limit(merges);
         self.into_left.push(false);
         self.into_left.extend(self.costs.iter().map(|&cost| {

@@ -125,7 +125,7 @@ impl Pieces {
     }
 
     /// Bytes that no write touches stay part of the ranges they were in.
-    #[inline]
+    #[inline(always)]
     fn untouched(
         &mut self,
         bytes: Range<u64>,
@@ -133,18 +133,17 @@ impl Pieces {
         (r, range_end): (&mut usize, &mut u64),
         size: u64,
     ) {
-        let (mut of, mut end) = (*r, *range_end);
-        let next = |of: usize| (of + 1, ranges.get(of + 2).map_or(size, |next| next.start));
-        while end <= bytes.start && end < size {
-            (of, end) = next(of);
+        while *range_end <= bytes.start && *range_end < size {
+            *r += 1;
+            *range_end = ranges.get(*r + 1).map_or(size, |next| next.start);
         }
-        self.push(bytes.start, of as u32);
-        while end < bytes.end {
-            let start = end;
-            (of, end) = next(of);
-            self.push(start, of as u32);
+        self.push(bytes.start, *r as u32);
+        while *range_end < bytes.end {
+            let start = *range_end;
+            *r += 1;
+            *range_end = ranges.get(*r + 1).map_or(size, |next| next.start);
+            self.push(start, *r as u32);
         }
-        (*r, *range_end) = (of, end);
     }
 
     #[inline]

@@ -98,6 +98,15 @@ struct Known<'a> {
     list: (u32, u32),
 }
 
+/// Whether an upload owes the same to both; `false` says nothing if there is more to compare than one write.
+#[inline]
+fn alike(a: &RangeState, b: &RangeState) -> bool {
+    match (a.writes.as_slice(), b.writes.as_slice()) {
+        ([a_write], [b_write]) => a_write == b_write && a.reads.is_empty() && b.reads.is_empty(),
+        _ => false,
+    }
+}
+
 /// Finds what each upload owes, and its level.
 fn judge<'a>(
     walk: &Walk<'_>,
@@ -123,10 +132,7 @@ fn judge<'a>(
         } else if current != r {
             let range = &ranges[r..=r];
             // Buffers that the same frame uploaded to owe the same.
-            if known
-                .range
-                .is_none_or(|known| known.writes != range[0].writes || known.reads != range[0].reads)
-            {
+            if !known.range.is_some_and(|known| alike(known, &range[0])) {
                 *known = Known { range: range.first(), list: owed(walk, pairs, range, out) };
             }
             list = known.list;
