@@ -75,6 +75,8 @@ pub struct MkCapabilities {
     pub non_coherent_atom_size: u64,
     /// Whether some device-local memory can be mapped by the host.
     pub unified_memory: bool,
+    /// Whether uploads to buffers the library makes can be scattered by a compute shader.
+    pub scatter_uploads: bool,
     /// The queues used, one name each: what their family can do.
     pub queues: Vec<String>,
 }
@@ -89,6 +91,7 @@ impl MkCapabilities {
             max_buffer_size: 1 << 27,
             non_coherent_atom_size: 256,
             unified_memory: false,
+            scatter_uploads: false,
             queues: Vec::new(),
         }
     }

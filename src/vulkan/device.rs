@@ -19,6 +19,8 @@ pub(super) struct Gpu {
     pub(super) queue_family: u32,
     pub(super) api_version: u32,
     pub(super) buffer_device_address: bool,
+    /// Whether it has the features that scattering uploads takes.
+    pub(super) scatter: bool,
     pub(super) sync2: Sync2,
     pub(super) debug: Debug,
     queue: vk::Queue,
@@ -56,6 +58,7 @@ impl Gpu {
             queue_family: chosen.queue_family,
             api_version: chosen.api_version,
             buffer_device_address: chosen.buffer_device_address,
+            scatter: chosen.buffer_device_address && chosen.storage_buffer_8bit_access,
             queue,
             queue_lock: QueueLock::Own(Mutex::new(())),
             lost: AtomicBool::new(false),
@@ -75,6 +78,7 @@ impl Gpu {
             queue_family: borrow.queue_family,
             api_version: borrow.api_version,
             buffer_device_address: borrow.buffer_device_address,
+            scatter: borrow.buffer_device_address && borrow.storage_buffer_8bit_access,
             queue: borrow.queue,
             queue_lock: borrow.queue_lock.map_or_else(|| QueueLock::Own(Mutex::new(())), QueueLock::Shared),
             lost: AtomicBool::new(false),
@@ -196,7 +200,8 @@ fn create_device(
         .queue_priorities(&[1.0])];
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
         .timeline_semaphore(true)
-        .buffer_device_address(chosen.buffer_device_address);
+        .buffer_device_address(chosen.buffer_device_address)
+        .storage_buffer8_bit_access(chosen.storage_buffer_8bit_access);
     let mut sync2 = vk::PhysicalDeviceSynchronization2Features::default().synchronization2(true);
     let info = vk::DeviceCreateInfo::default()
         .queue_create_infos(&queues)

@@ -13,6 +13,15 @@ pub struct Case {
     pub pool: Vec<u64>,
     pub frames: Vec<Frame>,
     pub max_ranges: Option<usize>,
+    /// Uploads are scattered where they can be.
+    pub scatter: bool,
+}
+
+impl Case {
+    /// Whether a shader can scatter uploads to a buffer.
+    pub fn is_scattered(&self, on: On) -> bool {
+        self.scatter && !matches!(on, On::Buffer(i) if i % 4 == 3)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -187,6 +196,7 @@ pub fn decode(raw: &Raw, limits: Limits) -> Case {
         pool,
         frames: Vec::new(),
         max_ranges: (limits.coarsen && k[3] % 8 == 7).then_some(1 + usize::from(k[4] % 4)),
+        scatter: k[7] % 2 == 1,
     };
     let mut making = Making { case, written: Vec::new(), whole: k[5].is_multiple_of(4), few: k[6] };
     let mut frames: Vec<Frame> = Vec::new();

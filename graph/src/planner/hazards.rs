@@ -1,16 +1,17 @@
-//! Phase 3: finds every hazard among the kept nodes, and against earlier frames.
+//! Phase 5: finds every hazard among the kept nodes, and against earlier frames.
 //!
 //! Per resource a map of byte ranges says who wrote last and who read since. It has one entry while a resource is
 //! used as a whole, and splits where a use begins or ends. The readers of a range are a linked list in one shared
 //! arena: a split shares the tail, and a write drops the list.
 
-mod bulk;
 mod covered;
+pub(crate) mod grouped;
 mod uses;
 mod whole;
 
 use super::Positions;
 use super::cull::{Kept, Part};
+use super::groups::Groups;
 use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
 use crate::access::Access;
 use crate::coverage::Coverage;
@@ -101,8 +102,9 @@ pub(crate) struct Hazards {
     /// Per local resource: its ranges, if it was used in parts.
     tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
+    /// What grouped uploads owe.
+    pub(crate) grouped: grouped::Owed,
     orders: Vec<(u32, Order)>,
-    bulk: bulk::Bulk,
     covered: Covered,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
@@ -125,8 +127,8 @@ struct Walk<'a> {
     cover: &'a Coverage,
     positions: Positions,
     causes: bool,
-    /// The access of uploads.
-    upload: PairId,
+    /// The accesses of uploads: copied and scattered.
+    uploads: [PairId; 2],
 }
 
 /// Walks the frame forwards.
@@ -136,30 +138,35 @@ pub(crate) fn run(
     state: &mut GraphState,
     cover: &Coverage,
     positions: Positions,
-    (resolved, kept): (&Resolved, &Kept),
+    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
     causes: bool,
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
     begin(resolved, graph.nodes.len(), out);
+    out.only_passes = groups.uploads.is_empty();
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
-    let upload = pairs.intern(Access::COPY_WRITE);
+    let uploads = resolved.upload_pairs;
     out.covered.begin(&pairs);
-    let walk = Walk { graph, state, cover, positions, causes, upload };
-    bulk::enter(&walk, resolved, kept, out);
+    let walk = Walk { graph, state, cover, positions, causes, uploads };
+    grouped::enter(&walk, &pairs, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
-    for position in 0..positions.len() {
-        out.begin_node(causes);
-        while parts.first().is_some_and(|p| p.position < position) {
-            parts = &parts[1..];
+    for &(begin, end) in &groups.walked {
+        out.skip_to(begin, causes);
+        for position in begin..end {
+            out.begin_node(causes);
+            while parts.first().is_some_and(|p| p.position < position) {
+                parts = &parts[1..];
+            }
+            if kept.keep[position as usize] {
+                node(&walk, &mut pairs, position, resolved, parts, &mut orders, out, errors);
+            }
+            out.level[position as usize] = out.above;
         }
-        if kept.keep[position as usize] {
-            node(&walk, &mut pairs, position, (resolved, kept), parts, &mut orders, out, errors);
-        }
-        out.level.push(out.above);
     }
+    out.skip_to(positions.len(), causes);
     out.begin_node(causes);
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;
@@ -171,7 +178,7 @@ fn node(
     walk: &Walk<'_>,
     pairs: &mut PairTable,
     position: u32,
-    (resolved, kept): (&Resolved, &Kept),
+    resolved: &Resolved,
     parts: &[Part],
     orders: &mut usize,
     out: &mut Hazards,
@@ -186,12 +193,6 @@ fn node(
     {
         *orders += 1;
         explicit(walk, pairs, order, resolved, out);
-    }
-    if let [u] = uses
-        && bulk::holds(node, u, resolved, kept)
-    {
-        bulk::judge(walk, pairs, u, locals, out);
-        return;
     }
     if parts.first().is_some_and(|p| p.position == position) {
         for part in parts.iter().take_while(|p| p.position == position) {
@@ -229,9 +230,8 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.begin.clear();
     out.details_begin.clear();
     out.level.clear();
-    out.level.reserve(nodes);
+    out.level.resize(nodes, 0);
     out.above = 0;
-    out.only_passes = true;
     out.host.clear();
     out.host_details.clear();
     out.reads.clear();
@@ -301,6 +301,14 @@ impl Hazards {
         self.above = 0;
     }
 
+    /// Grouped uploads up to a position have no hazards of their own.
+    fn skip_to(&mut self, position: u32, causes: bool) {
+        self.begin.resize(position as usize, self.list.len() as u32);
+        if causes {
+            self.details_begin.resize(position as usize, self.details.len() as u32);
+        }
+    }
+
     /// Enters a hazard of the node that is walked.
     #[inline]
     fn push(&mut self, walk: &Walk<'_>, hazard: Hazard, detail: impl FnOnce() -> Detail) {
@@ -320,11 +328,7 @@ impl Hazards {
         let relation = hazard.relation();
         if let Some(known) = self.standing.iter_mut().find(|s| s.relation == relation) {
             let stands = &mut self.list[known.at as usize];
-            let before = match (stands.src, hazard.src) {
-                (Source::Earlier(a), Source::Earlier(b)) => a < b,
-                _ => known.level < level,
-            };
-            if before {
+            if stands.src.is_before(hazard.src, known.level, level) {
                 known.level = level;
                 stands.src = hazard.src;
             }
@@ -374,7 +378,9 @@ impl Hazards {
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
     fn may_move(&self, walk: &Walk<'_>, hazard: &Hazard) -> bool {
         match hazard.src {
-            Source::Node(position) if hazard.src_pair == walk.upload || hazard.kind == HazardKind::Order => {
+            Source::Node(position)
+                if walk.uploads.contains(&hazard.src_pair) || hazard.kind == HazardKind::Order =>
+            {
                 let node = &walk.graph.nodes[walk.positions.node(position) as usize];
                 matches!(node.kind, NodeKind::Upload { .. })
             }
@@ -386,9 +392,20 @@ impl Hazards {
 impl Hazard {
     /// Two hazards of one node with the same relation ask for the same, but for when the source ran.
     #[inline]
-    fn relation(&self) -> u64 {
+    pub(crate) fn relation(&self) -> u64 {
         let earlier = u64::from(matches!(self.src, Source::Earlier(_)));
         u64::from(self.src_pair) << 32 | u64::from(self.dst_pair) << 16 | (self.kind as u64) << 1 | earlier
+    }
+}
+
+impl Source {
+    /// Whether it runs before another, given their levels in this frame.
+    #[inline]
+    pub(crate) fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
+        match (self, other) {
+            (Source::Earlier(a), Source::Earlier(b)) => a < b,
+            _ => level < other_level,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::access::{Access, AccessFlags, BufferUsage};
 use crate::error::GraphError;
 use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
-use crate::resource::{Resource, ResourceId, ResourceSlice};
+use crate::resource::{HostSlice, Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
 
 /// A resource of this frame.
@@ -21,14 +21,28 @@ pub(crate) struct Local {
     /// Its bytes are undefined at the beginning of the frame, whatever the backing held.
     pub(crate) fresh: bool,
     pub(crate) host_visible: bool,
-    /// Number of uploads to it.
-    pub(crate) uploads: u32,
-    /// Whether anything but uploads writes it.
-    pub(crate) other_writes: bool,
-    read: bool,
+    /// Whether uploads to it can be scattered, and whether they are.
+    pub(crate) scatter: bool,
+    pub(crate) scattered: bool,
+    /// Whether something reads it.
+    pub(crate) read: bool,
+    /// Whether something but grouped uploads writes it.
     written: bool,
-    /// Whether something reads it that is declared before one of its uploads.
-    pub(crate) read_before_upload: bool,
+    /// Whether its uploads have to be walked one by one: something else writes it, something reads it before one of
+    /// them, or an explicit order names one.
+    pub(crate) entangled: bool,
+}
+
+/// An upload, as all phases see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upload {
+    /// Destination, half-open.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) from: HostSlice,
+    pub(crate) local: u32,
+    /// Position in the frame.
+    pub(crate) node: u32,
 }
 
 /// A use with numbers for names.
@@ -63,6 +77,8 @@ pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
+    /// The uploads, in the order of the frame's nodes.
+    pub(crate) uploads: Vec<Upload>,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
     /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
@@ -70,6 +86,8 @@ pub(crate) struct Resolved {
     pub(crate) all_needed: bool,
     stamp: u32,
     transients: Vec<u32>,
+    /// The accesses of uploads: copied, and scattered, which is the same if none are.
+    pub(crate) upload_pairs: [PairId; 2],
 }
 
 const NONE: u32 = u32::MAX;
@@ -85,6 +103,7 @@ pub(crate) fn run(
     out.locals.clear();
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
+    out.uploads.clear();
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
     out.all_needed = graph.prologue.is_none();
@@ -98,9 +117,19 @@ pub(crate) fn run(
             errors.push(GraphError::ZeroSize { resource: name.to_owned() });
         }
     }
+    let copy_write = state.pairs.intern(Access::COPY_WRITE);
     // Neighbours are often alike.
-    let mut last = (Access::NONE, state.pairs.intern(Access::NONE));
-    for node in &graph.nodes {
+    let mut last = (Access::COPY_WRITE, copy_write);
+    let mut number = 0;
+    while let Some(node) = graph.nodes.get(number) {
+        if let NodeKind::Upload { .. } = node.kind {
+            let fine = uploads(graph, state, number, copy_write, out);
+            number += fine;
+            if fine > 0 {
+                continue;
+            }
+        }
+        number += 1;
         let first = out.uses.len();
         let mut seen = node.side_effects;
         for u in graph.uses(node) {
@@ -118,8 +147,55 @@ pub(crate) fn run(
         let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
         if !known(order.first) || !known(order.then) {
             errors.push(GraphError::ForeignPass);
+            continue;
+        }
+        for index in [order.first.index(), order.then.index()] {
+            let node = &graph.nodes[index];
+            if let (NodeKind::Upload { .. }, Some(u)) = (node.kind, out.uses.get(node.uses.0 as usize)) {
+                // What is in error has no local resource.
+                if let Some(local) = out.locals.get_mut(u.local as usize) {
+                    local.entangled = true;
+                }
+            }
         }
     }
+}
+
+/// Resolves uploads to one persistent buffer that nothing is wrong with, from node `first` on. Returns how many: none if
+/// the first has to be looked at closely.
+#[inline]
+fn uploads(graph: &FrameGraph, state: &GraphState, first: usize, pair: PairId, out: &mut Resolved) -> usize {
+    let Some(Use { slice: ResourceSlice { resource: Resource::Persistent(id), .. }, .. }) =
+        graph.nodes.get(first).and_then(|node| graph.uses.get(node.uses.0 as usize))
+    else {
+        return 0;
+    };
+    let Some(local) = persistent(state, *id, out) else { return 0 };
+    let of = &mut out.locals[local as usize];
+    if !state.pairs.facts(pair).plainly_allowed(Mode::Overwrite, of.usage) {
+        return 0;
+    }
+    of.entangled |= of.read;
+    let size = of.size;
+    let rest = graph.nodes.get(first..).unwrap_or(&[]);
+    // Uploads have one use each, so theirs stand one after the other too.
+    let uses = graph.uses.get(out.uses.len()..).unwrap_or(&[]);
+    let Resolved { uses: resolved, uploads, .. } = out;
+    let mut number = first as u32;
+    for (node, u) in rest.iter().zip(uses) {
+        let NodeKind::Upload { from } = node.kind else { break };
+        let ResourceSlice { resource: Resource::Persistent(to), start, end } = u.slice else { break };
+        let end = if end == ResourceSlice::WHOLE { size } else { end };
+        let fits = start < end && end <= size && from.offset <= u64::MAX - size;
+        if to != *id || !fits || u.mode != Mode::Overwrite {
+            break;
+        }
+        let whole = end - start == size;
+        resolved.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
+        uploads.push(Upload { start, end, from, local, node: number });
+        number += 1;
+    }
+    number as usize - first
 }
 
 #[inline]
@@ -144,7 +220,9 @@ fn resolve_use(
             }
             _ => persistent(state, id, out),
         },
-        Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
+        Resource::Transient(id) if id.frame == graph.serial => {
+            transient(graph, state, backings, id.index, out)
+        }
         Resource::Transient(_) => None,
     };
     let (start, mut end, mode) = (u.slice.start, u.slice.end, u.mode);
@@ -162,7 +240,7 @@ fn resolve_use(
     if resolved.writes() {
         out.all_needed &= !(of.fresh || of.written && mode == Mode::Overwrite);
     }
-    of.note(&resolved, node.kind, graph.prologue.is_some());
+    of.note(&resolved, graph.prologue.is_some());
     let fine = start < end
         && end <= of.size
         && node.queue.is_none()
@@ -174,20 +252,16 @@ fn resolve_use(
 }
 
 impl Local {
-    /// Keeps count of what the frame does to it.
+    /// Keeps in mind what the frame does to it.
     #[inline]
-    fn note(&mut self, u: &ResolvedUse, kind: NodeKind, prologue: bool) {
+    fn note(&mut self, u: &ResolvedUse, prologue: bool) {
         self.written |= u.writes();
-        if matches!(kind, NodeKind::Upload { .. }) {
-            self.uploads += 1;
-            self.read_before_upload |= self.read;
-        } else if u.writes() {
-            self.other_writes = true;
-        }
+        // Uploads come this way only if there is something about them.
+        self.entangled |= u.writes();
         if u.reads() {
             self.read = true;
             // What the prologue declares comes last here and is meant first.
-            self.read_before_upload |= prologue;
+            self.entangled |= prologue;
         }
     }
 }
@@ -206,11 +280,11 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             backing: Some(id),
             fresh: false,
             host_visible: desc.host_visible,
-            uploads: 0,
-            other_writes: false,
+            scatter: desc.scatter,
+            scattered: false,
             read: false,
             written: false,
-            read_before_upload: false,
+            entangled: false,
         },
     );
     if out.slots.len() <= slot {
@@ -223,6 +297,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
 #[inline(never)]
 fn transient(
     graph: &FrameGraph,
+    state: &GraphState,
     backings: &[Option<ResourceId>],
     index: u32,
     out: &mut Resolved,
@@ -232,20 +307,22 @@ fn transient(
         return Some(known);
     }
     let desc = graph.transients.get(index as usize)?;
+    let backing = backings.get(index as usize).copied().flatten();
     let local = push(
         out,
         Local {
             resource: crate::TransientId { index, frame: graph.serial }.into(),
             size: desc.size,
             usage: BufferUsage::all(),
-            backing: backings.get(index as usize).copied().flatten(),
+            backing,
             fresh: true,
             host_visible: false,
-            uploads: 0,
-            other_writes: false,
+            scatter: backing.and_then(|id| state.buffer(id)).is_some_and(|desc| desc.scatter),
+            scattered: false,
             read: false,
             written: false,
-            read_before_upload: false,
+            // It may have no memory that earlier frames used, and is not looked at afterwards.
+            entangled: true,
         },
     );
     out.transients[index as usize] = local;

@@ -155,7 +155,7 @@ fn within(
     out: &mut Hazards,
 ) {
     let hazard = Hazard { src: Source::Node(node), src_pair, dst_pair: u.pair, kind };
-    if !walk.causes && src_pair != walk.upload && out.stands_for(node, &hazard) {
+    if !walk.causes && !walk.uploads.contains(&src_pair) && out.stands_for(node, &hazard) {
         return;
     }
     out.push(walk, hazard, || Detail { local: Some(u.local), range: 0..u.end, coarsened: false });
