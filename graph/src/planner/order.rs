@@ -299,7 +299,8 @@ fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
             continue;
         }
         for hazard in hazards.grouped.list(place) {
-            let known = out.owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
+            let known =
+                out.owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
             match known {
                 Some((_, known)) if known.src.is_before(hazard.src, 0, 0) => *known = *hazard,
                 Some(_) => {}

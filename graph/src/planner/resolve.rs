@@ -1,12 +1,16 @@
 //! Phase 1: looks up every resource once, and finds what is wrong with single declarations.
 
+mod uploads;
+
 use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage};
 use crate::error::GraphError;
 use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
-use crate::resource::{HostSlice, Resource, ResourceId, ResourceSlice};
+use crate::resource::{Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
+pub(crate) use uploads::Upload;
+use uploads::uploads;
 
 /// A resource of this frame.
 #[derive(Clone, Copy, Debug)]
@@ -31,18 +35,6 @@ pub(crate) struct Local {
     /// Whether its uploads have to be walked one by one: something else writes it, something reads it before one of
     /// them, or an explicit order names one.
     pub(crate) entangled: bool,
-}
-
-/// An upload, as all phases see it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Upload {
-    /// Destination, half-open.
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) from: HostSlice,
-    pub(crate) local: u32,
-    /// Position in the frame.
-    pub(crate) node: u32,
 }
 
 /// A use with numbers for names.
@@ -161,43 +153,6 @@ pub(crate) fn run(
     }
 }
 
-/// Resolves uploads to one persistent buffer that nothing is wrong with, from node `first` on. Returns how many: none if
-/// the first has to be looked at closely.
-#[inline]
-fn uploads(graph: &FrameGraph, state: &GraphState, first: usize, pair: PairId, out: &mut Resolved) -> usize {
-    let Some(Use { slice: ResourceSlice { resource: Resource::Persistent(id), .. }, .. }) =
-        graph.nodes.get(first).and_then(|node| graph.uses.get(node.uses.0 as usize))
-    else {
-        return 0;
-    };
-    let Some(local) = persistent(state, *id, out) else { return 0 };
-    let of = &mut out.locals[local as usize];
-    if !state.pairs.facts(pair).plainly_allowed(Mode::Overwrite, of.usage) {
-        return 0;
-    }
-    of.entangled |= of.read;
-    let size = of.size;
-    let rest = graph.nodes.get(first..).unwrap_or(&[]);
-    // Uploads have one use each, so theirs stand one after the other too.
-    let uses = graph.uses.get(out.uses.len()..).unwrap_or(&[]);
-    let Resolved { uses: resolved, uploads, .. } = out;
-    let mut number = first as u32;
-    for (node, u) in rest.iter().zip(uses) {
-        let NodeKind::Upload { from } = node.kind else { break };
-        let ResourceSlice { resource: Resource::Persistent(to), start, end } = u.slice else { break };
-        let end = if end == ResourceSlice::WHOLE { size } else { end };
-        let fits = start < end && end <= size && from.offset <= u64::MAX - size;
-        if to != *id || !fits || u.mode != Mode::Overwrite {
-            break;
-        }
-        let whole = end - start == size;
-        resolved.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
-        uploads.push(Upload { start, end, from, local, node: number });
-        number += 1;
-    }
-    number as usize - first
-}
-
 #[inline]
 fn resolve_use(
     graph: &FrameGraph,
@@ -213,13 +168,7 @@ fn resolve_use(
     }
     let pair = last.1;
     let found = match u.slice.resource {
-        Resource::Persistent(id) => match out.slots.get(id.index() as usize) {
-            Some(&(stamp, local)) if stamp == out.stamp => {
-                // Another version of the slot is stale, or was made stale since.
-                (out.locals[local as usize].backing == Some(id)).then_some(local)
-            }
-            _ => persistent(state, id, out),
-        },
+        Resource::Persistent(id) => persistent(state, id, out),
         Resource::Transient(id) if id.frame == graph.serial => {
             transient(graph, state, backings, id.index, out)
         }
@@ -266,9 +215,21 @@ impl Local {
     }
 }
 
+/// The local number of a persistent resource.
+#[inline]
+fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
+    match out.slots.get(id.index() as usize) {
+        Some(&(stamp, local)) if stamp == out.stamp => {
+            // Another version of the slot is stale, or was made stale since.
+            (out.locals[local as usize].backing == Some(id)).then_some(local)
+        }
+        _ => first_use(state, id, out),
+    }
+}
+
 /// A persistent resource that this frame names for the first time.
 #[inline(never)]
-fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
+fn first_use(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
     let slot = id.index() as usize;
     let desc = &state.get(id)?.desc;
     let local = push(
