@@ -16,10 +16,10 @@ const PASSES: [usize; 4] = [10, 100, 1000, 5000];
 fn measure(bencher: Bencher<'_, '_>, shape: Shape, passes: usize, causes: bool) {
     let mut bench = Bench::new(shape, passes);
     for _ in 0..3 {
-        bench.frame(PlanOptions { causes });
+        bench.frame(PlanOptions { causes, ..PlanOptions::default() });
     }
     bencher.counter(ItemsCount::new(passes)).bench_local(move || {
-        divan::black_box(bench.frame(PlanOptions { causes }).depth());
+        divan::black_box(bench.frame(PlanOptions { causes, ..PlanOptions::default() }).depth());
     });
 }
 

@@ -4,7 +4,7 @@
 //! [`Schedule`] as it is and runs it. It never adds, drops or moves a command.
 
 use crate::{MkCapabilities, MkError, MkMemoryType, MkSlice};
-use memkit_graph::{BufferUsage, FrameGraph, Resource, Schedule, Use};
+use memkit_graph::{BufferUsage, FrameGraph, Resource, Schedule, UploadCosts, Use};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -183,6 +183,18 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
 
     /// What the device can do. Constant over the backend's life.
     fn capabilities(&self) -> &MkCapabilities;
+
+    /// What uploads cost on this device. A backend measures it when it is asked for the first time; the facade asks
+    /// once, and keeps the answer. All zero, as by default: scattering is never cheaper.
+    ///
+    /// A backend whose [`MkCapabilities::scatter_uploads`] is set runs [`Command::Scatter`](memkit_graph::Command::Scatter)
+    /// from every mapped buffer to every buffer it makes.
+    ///
+    /// # Errors
+    /// As for [`create_buffer`](Self::create_buffer).
+    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+        Ok(UploadCosts::default())
+    }
 
     /// Size of a buffer in bytes, as asked for.
     fn buffer_size(buffer: &Self::Buffer) -> u64;

@@ -78,6 +78,7 @@ impl GpuRef {
         self.device.upgrade().filter(|_| !self.is_closed()).ok_or(MkError::GpuDropped)
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

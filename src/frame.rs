@@ -158,6 +158,7 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
         Ok(MkFence { gpu: self.gpu.clone(), value })
     }
 
+    #[inline]
     pub(crate) fn inner(&self) -> Result<Arc<Inner<B>>, MkError> {
         let Some(inner) = self.work.inner.upgrade() else { return Err(MkError::GpuDropped) };
         inner.check_lost()?;
@@ -177,14 +178,14 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     }
 
     /// Keeps the buffer of a slice of this `MkGpu` for as long as the frame needs it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn keep(&mut self, slice: &MkSlice<'_>) {
         keep(&mut self.work.ws.keep, self.work.ws.number, slice);
     }
 }
 
 /// Keeps the buffer of a slice for frame number `frame`.
-#[inline]
+#[inline(always)]
 fn keep(kept: &mut Vec<Arc<BufferInner>>, frame: u64, slice: &MkSlice<'_>) {
     // Not one atomic exchange: that costs more than all else here. Frames on two threads that name one buffer in turns
     // may then take more than one share each, which does no harm.

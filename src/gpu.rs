@@ -3,11 +3,12 @@
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBuffer, MkDeviceBuffer, MkStagingBuffer};
 use crate::device::{Dropped, Ended, GpuLink, GpuRef, lock};
+use crate::method::Measured;
 use crate::readback::Readbacks;
 use crate::staging::Staging;
 use crate::submit::Workspace;
 use crate::transfer::{BatchLog, Pending};
-use crate::{MkBufferDesc, MkCapabilities, MkError, MkFence, MkMemoryType};
+use crate::{MkBufferDesc, MkCapabilities, MkError, MkFence, MkMemoryType, MkUploadMethod};
 use bytemuck::NoUninit;
 use memkit_graph::{BufferUsage, GraphState, ResourceId};
 use std::collections::VecDeque;
@@ -28,16 +29,19 @@ pub struct MkGpuConfig {
     pub staging_limit: usize,
     /// Most byte ranges a buffer's state keeps between frames; beyond, ranges merge conservatively.
     pub max_ranges: usize,
+    /// How uploads travel.
+    pub uploads: MkUploadMethod,
 }
 
 impl Default for MkGpuConfig {
-    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, 256 ranges.
+    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, 256 ranges, uploads by whichever way costs less.
     fn default() -> Self {
         MkGpuConfig {
             frames_in_flight: 2,
             staging_chunk: 8 << 20,
             staging_limit: 512 << 20,
             max_ranges: GraphState::DEFAULT_MAX_RANGES,
+            uploads: MkUploadMethod::Auto,
         }
     }
 }
@@ -67,6 +71,8 @@ pub(crate) struct Inner<B: MkGpuBackend> {
     pub(crate) config: MkGpuConfig,
     pub(crate) core: Mutex<Core<B>>,
     pub(crate) lost: AtomicBool,
+    /// Apart from the core: measuring takes a while.
+    pub(crate) upload_costs: Mutex<Measured>,
     pub(crate) next_name: AtomicU64,
     pub(crate) backend: B,
     // Last: says that all before it is gone.
@@ -188,6 +194,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
             config,
             core: Mutex::new(core),
             lost: AtomicBool::new(false),
+            upload_costs: Mutex::default(),
             next_name: AtomicU64::new(1),
             backend,
             _ended: SignalEnd(ended.clone()),

@@ -109,6 +109,7 @@ impl<B: MkGpuBackend> Inner<B> {
         let planned = BufferDesc {
             initialized: desc.memory.is_mappable(),
             host_visible: own.host_reads,
+            scatter: self.backend.capabilities().scatter_uploads,
             ..BufferDesc::new(desc.name, size, usage)
         };
         Ok(core.register(planned, buffer))

@@ -67,6 +67,7 @@
 //! | for | see |
 //! |---|---|
 //! | the device and what it owns | [`MkGpu`], [`MkGpuConfig`], [`MkCapabilities`] |
+//! | how uploads travel, and what decides | [`MkUploadMethod`], [`graph::uploads`](mod@memkit_graph::uploads) |
 //! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
 //! | transfers without a frame | [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |
@@ -92,6 +93,7 @@ mod gpu;
 mod inner;
 mod mapped;
 mod memory;
+mod method;
 mod pool;
 mod readback;
 mod staging;
@@ -122,6 +124,7 @@ pub use memkit_graph as graph;
 pub use memkit_graph::BufferUsage as MkBufferUsage;
 pub use memkit_graph::{Access, FrameDump, PassId as MkPassId, Queue};
 pub use memory::{MkBufferDesc, MkCapabilities, MkMemoryType};
+pub use method::MkUploadMethod;
 pub use pool::{MkGpuPool, MkPooledBuffer};
 pub use readback::MkReadback;
 pub use stats::{DummyStats, MkFrameStats};

@@ -78,6 +78,8 @@ pub struct MkCapabilities {
     /// The stages that its queue runs, as far as the device was made with the features for them. Umbrella stages stand for
     /// these only; a pass that names another is an error.
     pub stages: Stages,
+    /// Whether uploads to buffers the library makes can be scattered by a compute shader.
+    pub scatter_uploads: bool,
     /// The queues used, one name each: what their family can do.
     pub queues: Vec<String>,
 }
@@ -93,6 +95,7 @@ impl MkCapabilities {
             non_coherent_atom_size: 256,
             unified_memory: false,
             stages: Stages::all() - Stages::OPTIONAL,
+            scatter_uploads: false,
             queues: Vec::new(),
         }
     }

@@ -170,7 +170,7 @@ impl HeldChunk {
     }
 
     /// Takes up to `size` bytes, to be written: the offset in the chunk, and the bytes. Empty if there is no room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, size: usize, alignment: u64) -> (u64, &mut [u8]) {
         let start = aligned(self.head, alignment).min(self.size);
         let n = (self.size - start).min(size as u64);
@@ -184,6 +184,7 @@ impl HeldChunk {
 }
 
 /// The first multiple of `alignment`, a power of two, from `offset` on. `next_multiple_of` would divide.
+#[inline(always)]
 fn aligned(offset: u64, alignment: u64) -> u64 {
     debug_assert!(alignment.is_power_of_two());
     let mask = alignment - 1;

@@ -21,6 +21,10 @@ pub struct MkFrameStats {
     pub copy_commands: usize,
     /// Regions of these.
     pub regions: usize,
+    /// Dispatches that scatter uploads.
+    pub scatters: usize,
+    /// Regions of these.
+    pub scatter_regions: usize,
     /// Pipeline barrier calls.
     pub barrier_calls: usize,
     /// Bytes written to staging memory.
@@ -45,8 +49,10 @@ impl MkFrameStats {
             passes,
             culled: schedule.culled.len(),
             uploads,
-            copy_commands: commands.filter(|c| matches!(c, Command::Copy { .. })).count(),
+            copy_commands: commands.clone().filter(|c| matches!(c, Command::Copy { .. })).count(),
             regions: schedule.regions.len(),
+            scatters: commands.filter(|c| matches!(c, Command::Scatter { .. })).count(),
+            scatter_regions: schedule.scatters.len(),
             barrier_calls: schedule.barriers.len(),
             staged_bytes,
             ..MkFrameStats::default()

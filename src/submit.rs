@@ -12,7 +12,9 @@ use crate::staging::HeldChunk;
 use crate::stats::MkFrameStats;
 use crate::transfer::{Pending, cancel_impossible};
 use crate::{MkBufferDesc, MkError, MkMemoryType};
-use memkit_graph::{BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId};
+use memkit_graph::{
+    BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId, UploadRule,
+};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -185,7 +187,8 @@ impl<B: MkGpuBackend> Inner<B> {
     ) -> Result<(u64, MkFrameStats), MkError> {
         self.check_lost()?;
         let begin = Instant::now();
-        self.plan(ws, dump)?;
+        let uploads = self.upload_rule(&ws.graph)?;
+        self.plan(ws, uploads, dump)?;
         self.flush_staging(ws)?;
         let planned = Instant::now();
         let recording = self.record(ws)?;
@@ -200,7 +203,12 @@ impl<B: MkGpuBackend> Inner<B> {
     }
 
     /// Takes up pending transfers, finds memory for transients, plans, and looks up the buffers.
-    fn plan(&self, ws: &mut Workspace<B>, dump: Option<&mut Option<FrameDump>>) -> Result<(), MkError> {
+    fn plan(
+        &self,
+        ws: &mut Workspace<B>,
+        uploads: UploadRule,
+        dump: Option<&mut Option<FrameDump>>,
+    ) -> Result<(), MkError> {
         let mut core = lock(&self.core);
         let core = &mut *core;
         self.collect(core);
@@ -216,7 +224,7 @@ impl<B: MkGpuBackend> Inner<B> {
             }
         }
         self.back_transients(ws, core)?;
-        let options = PlanOptions { causes: dump.is_some() };
+        let options = PlanOptions { causes: dump.is_some(), uploads };
         if let Err(error) = ws.planner.plan_with(&ws.graph, &mut core.state, options, &ws.backings) {
             let problems = std::iter::once(error.first).chain(error.others).map(Into::into).collect();
             cancel_impossible(&mut ws.taken, core);
@@ -288,7 +296,7 @@ impl<B: MkGpuBackend> Inner<B> {
                 Resource::Persistent(id) => Some(id),
                 Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
             };
-            let slot = id.and_then(|id| core.buffer_mut(id)).ok_or(MkError::GpuDropped)?;
+            let Some(slot) = id.and_then(|id| core.buffer_mut(id)) else { return Err(MkError::GpuDropped) };
             if slot.mapped {
                 let id = slot.id;
                 let name = core.state.buffer(id).map_or("", |d| &d.name);

@@ -30,6 +30,7 @@
 
 use crate::{
     DummyBackend, DummyBackendConfig, FrameDump, MkError, MkFrame, MkGpu, MkGpuConfig, MkHazard, MkSlice,
+    MkUploadMethod,
 };
 use bytemuck::AnyBitPattern;
 use std::collections::VecDeque;
@@ -82,14 +83,19 @@ impl MkTestGpu {
 
     /// Runs `test` on each device that a frame should be right on: one that runs work at once, one that keeps it in
     /// flight for a while, so that frames overlap on the host, and eight that run it in other orders that the barriers
-    /// allow ([`adversary`](DummyBackendConfig::adversary), seeds 0 to 7; messages name the seed).
+    /// allow ([`adversary`](DummyBackendConfig::adversary), seeds 0 to 7; messages name the seed). On those with odd seeds
+    /// all uploads are scattered, as many small ones are on a real device.
     ///
     /// # Panics
     /// If `test` returns an error, or a device found a hazard in anything submitted.
     #[track_caller]
     pub fn run(test: impl Fn(&MkTestGpu) -> Result<(), MkError>) {
         for (label, device) in devices() {
-            let gpu = Self::labelled(label, device, MkGpuConfig::default());
+            let uploads = match device.adversary {
+                Some(seed) if seed % 2 == 1 => MkUploadMethod::Scatter,
+                _ => MkUploadMethod::Auto,
+            };
+            let gpu = Self::labelled(label, device, MkGpuConfig { uploads, ..MkGpuConfig::default() });
             if let Err(error) = test(&gpu) {
                 panic!("on the {}: {error}\n{}", gpu.label, error.dump().unwrap_or_default());
             }

@@ -1,7 +1,7 @@
 //! Bytes in and out of a frame: uploads through staging memory, and readbacks.
 
 use crate::backend::MkGpuBackend;
-use crate::buffer::{MkSlice, Target};
+use crate::buffer::{MkBufferId, MkSlice, Target};
 use crate::device::{Inside, lock};
 use crate::frame::MkFrame;
 use crate::gpu::{Core, Inner};
@@ -33,7 +33,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         // Held while staging memory is written: that memory lives as long as this.
         let inner = self.inner()?;
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        let to = self.part(&to.into(), offset as u64, bytes.len() as u64)?;
+        let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(bytes, alignment, to);
@@ -41,7 +41,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
             return Ok(());
         }
         let rest = ResourceSlice { start: to.start + done as u64, ..to };
-        let result = self.stage_rest(&inner, &bytes[done..], alignment, rest);
+        let result = self.stage_rest(&inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
         if result.is_err() {
             // Parts that were declared already stay out of the frame.
             self.work.ws.graph.truncate(declared);
@@ -61,7 +61,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     ) -> Result<(), MkError> {
         let inner = self.inner()?;
         let size = range.end.saturating_sub(range.start);
-        let to = self.part(&to.into(), range.start as u64, size as u64)?;
+        let to = self.part(to.into(), range.start as u64, size as u64)?;
         if !self.work.ws.chunks.last().is_some_and(|c| c.fits(size as u64, 16)) {
             self.more_staging(&inner, size as u64, size as u64)?;
         }
@@ -95,7 +95,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         if bytes(len) == 0 {
             return Err(MkError::ZeroSize { resource: format!("readback of {}", from.describe()).into() });
         }
-        let from = self.part(&from, bytes(elements.start), bytes(len))?;
+        let from = self.part(from, bytes(elements.start), bytes(len))?;
         let mut core = lock(&inner.core);
         let (block, chunk) = inner.readback_block(&mut core, bytes(len))?;
         let key = core.readbacks.open(block);
@@ -107,8 +107,8 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them.
-    #[inline]
-    fn part(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
+    #[inline(always)]
+    fn part(&mut self, slice: MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
         let whole = slice.declared();
         let start = whole.start.saturating_add(offset);
         let end = start.saturating_add(len);
@@ -119,13 +119,13 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         if !fits || slice.gpu() != self.gpu.id {
             return Err(self.no_part(slice, size, start..end));
         }
-        self.keep(slice);
+        self.keep(&slice);
         Ok(ResourceSlice { resource: whole.resource, start, end })
     }
 
     /// Why a slice of a resource of `size` bytes has no such part.
     #[cold]
-    fn no_part(&self, slice: &MkSlice<'_>, size: u64, part: Range<u64>) -> MkError {
+    fn no_part(&self, slice: MkSlice<'_>, size: u64, part: Range<u64>) -> MkError {
         let whole = slice.declared();
         let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
         let out_of_bounds =
@@ -141,22 +141,24 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         }
     }
 
-    #[inline]
-    fn size_of(&self, slice: &MkSlice<'_>) -> Option<u64> {
+    #[inline(always)]
+    fn size_of(&self, slice: MkSlice<'_>) -> Option<u64> {
         match slice.target {
             Target::Buffer(buffer) => Some(buffer.size),
-            // Whose it is, is judged later.
-            Target::Id(id) if id.gpu != self.gpu.id => None,
-            Target::Id(id) => {
-                let inner = self.work.inner.upgrade()?;
-                lock(&inner.core).state.buffer(id.id).map(|d| d.size)
-            }
+            Target::Id(id) => self.size_of_id(id),
             Target::Transient(t) => self.work.ws.graph.transient_size(t.id),
         }
     }
 
+    #[cold]
+    fn size_of_id(&self, id: MkBufferId) -> Option<u64> {
+        // Whose it is, is judged later.
+        let inner = self.work.inner.upgrade().filter(|_| id.gpu == self.gpu.id)?;
+        lock(&inner.core).state.buffer(id.id).map(|d| d.size)
+    }
+
     /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
-    #[inline]
+    #[inline(always)]
     fn stage_some(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
         let ws = &mut self.work.ws;
         let Some(chunk) = ws.chunks.last_mut() else { return 0 };

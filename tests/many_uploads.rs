@@ -79,3 +79,63 @@ fn so_they_do_when_the_ranges_kept_between_frames_are_few() {
     }
     run(1, 99);
 }
+
+/// Uploads to several buffers in any order, from several staging chunks; in some frames they overlap, or something reads
+/// a buffer before, between or after them.
+fn mixed(seed: u64) {
+    const BUFFERS: usize = 5;
+    const SMALL: usize = 2 << 10;
+    let config = MkGpuConfig { max_ranges: 9, staging_chunk: 1 << 10, ..Default::default() };
+    let gpu = MkGpu::with_config(DummyBackend::new(), config);
+    let make = |_| gpu.create_device_buffer(SMALL, MkBufferUsage::STORAGE).unwrap();
+    let buffers: Vec<_> = (0..BUFFERS).map(make).collect();
+    let mut random = Random(seed);
+    let mut want = vec![vec![0u8; SMALL]; BUFFERS];
+    let mut frame = gpu.begin_frame().unwrap();
+    buffers.iter().for_each(|b| _ = frame.fill(b, 0));
+    frame.submit().unwrap();
+    for n in 0..60 {
+        let mut frame = gpu.begin_frame().unwrap();
+        let overlap = random.below(3) == 0;
+        let mut free = [0; BUFFERS];
+        let mut reads = Vec::new();
+        for i in 0..random.below(120) {
+            let b = random.below(BUFFERS);
+            let len = 1 + random.below(60);
+            let start = if overlap { random.below(SMALL - len) } else { free[b] + random.below(3) * 7 };
+            if start + len > SMALL {
+                continue;
+            }
+            free[b] = start + len;
+            let bytes = vec![(n * 7 + i) as u8; len];
+            frame.upload(&buffers[b], start, &bytes).unwrap();
+            want[b][start..start + len].copy_from_slice(&bytes);
+            if random.below(20) == 0 {
+                // Another buffer than the last in most cases.
+                let b = random.below(BUFFERS);
+                reads.push((frame.readback::<u8>(&buffers[b], 0..SMALL).unwrap(), want[b].clone()));
+            }
+            if random.below(60) == 0 {
+                let at = random.below(SMALL / 4) * 4;
+                frame.fill(buffers[b].slice(at..SMALL), 0);
+                want[b][at..].fill(0);
+            }
+        }
+        let b = random.below(BUFFERS);
+        reads.push((frame.readback::<u8>(&buffers[b], 0..SMALL).unwrap(), want[b].clone()));
+        let (done, dump) = frame.submit_and_dump().unwrap();
+        done.wait().unwrap();
+        let hazards = gpu.backend().take_hazards();
+        assert!(hazards.is_empty(), "frame {n}: {}\n{}", hazards[0], dump.to_text());
+        for (ticket, want) in reads {
+            ticket.try_read(|got| assert_eq!(got, want, "frame {n}\n{}", dump.to_text())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn uploads_to_many_buffers_arrive_whatever_else_the_frame_does() {
+    for seed in 0..20 {
+        mixed(seed);
+    }
+}

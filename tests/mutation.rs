@@ -30,6 +30,7 @@ enum Part {
 #[derive(Debug, Default)]
 struct Tally {
     sequences: u64,
+    scattered: u64,
     killed: BTreeMap<Part, u64>,
     total: BTreeMap<Part, u64>,
     survivors: Vec<String>,
@@ -98,6 +99,7 @@ fn check(sequence: &Sequence, tally: &mut Tally) {
     assert!(hazards.is_empty(), "{}\nsee the test target `oracle`", hazards[0]);
     tally.sequences += 1;
     for (k, planned) in sequence.frames.iter().enumerate() {
+        tally.scattered += planned.schedule.scatters.len() as u64;
         for (part, what, mutant) in mutants(&planned.schedule) {
             *tally.total.entry(part).or_default() += 1;
             if sequence.run(Some((k, &mutant)), false).hazards.is_empty() {
@@ -125,6 +127,7 @@ fn run(mutants: u64, seed: u64, lacking: bool) {
         println!("{part:?}: {}/{n}", tally.killed.get(part).copied().unwrap_or(0));
     }
     // No rule makes a mutant equivalent: the list is empty.
+    println!("{} scattered regions", tally.scattered);
     println!("{} sequences: killed {killed}/{total}, equivalent 0", tally.sequences);
     let shortest = tally.survivors.iter().min_by_key(|s| s.len());
     assert!(killed == total, "{} survive, among them\n{}", tally.survivors.len(), shortest.unwrap());
@@ -180,6 +183,7 @@ fn chains(chains: usize, length: usize, frames: usize) -> Case {
         max_ranges: None,
         stages: Stages::all(),
         meaning: &reference::Bytes,
+        scatter: false,
     }
 }
 

@@ -22,6 +22,7 @@ struct Tally {
     frames: u64,
     passes: u64,
     calls: u64,
+    scattered: u64,
     cycles: u64,
 }
 
@@ -47,6 +48,7 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
         tally.frames += 1;
         tally.passes += planned.graph.len() as u64;
         tally.calls += calls as u64;
+        tally.scattered += planned.schedule.scatters.len() as u64;
     }
     let expected = reference::run(&sequence.case);
     for adversary in [None, Some(adversary_of(&sequence.case))] {
@@ -94,8 +96,8 @@ fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
             return Err("planning twice gives two schedules".to_owned());
         }
         let (a, c) = (&a.schedule, &c.schedule);
-        if (&a.queues, &a.barriers, &a.entries, &a.regions)
-            != (&c.queues, &c.barriers, &c.entries, &c.regions)
+        if (&a.queues, &a.barriers, &a.entries, &a.regions, &a.scatters)
+            != (&c.queues, &c.barriers, &c.entries, &c.regions, &c.scatters)
         {
             return Err("causes change the schedule".to_owned());
         }
@@ -117,7 +119,7 @@ fn run(frames: u64, seed: [u8; 32]) -> Tally {
 fn random_frames_run_without_a_hazard_and_give_the_declared_bytes() {
     let tally = run(2000, [7; 32]);
     println!("{tally:?}");
-    assert!(tally.passes > 10_000 && tally.calls > 2_000, "{tally:?}");
+    assert!(tally.passes > 10_000 && tally.calls > 2_000 && tally.scattered > 200, "{tally:?}");
 }
 
 #[test]
@@ -165,6 +167,7 @@ fn a_widened_entry_shows_nothing_of_later_writes() {
         max_ranges: None,
         stages: Stages::all(),
         meaning: &reference::Bytes,
+        scatter: false,
     };
     if let Err(text) = check(&case, &mut Tally::default()) {
         panic!("{text}");

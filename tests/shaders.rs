@@ -1,4 +1,4 @@
-//! The SPIR-V in the tree belongs to the WGSL beside it; and the passes as kernels give what the reference gives.
+//! The SPIR-V in the tree belongs to the WGSL or GLSL beside it; and the passes as kernels give what the reference gives.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod spirv;
@@ -46,6 +46,59 @@ fn the_spirv_in_the_tree_belongs_to_the_present_source() {
             found == wanted,
             "{} is not what the source beside it compiles to; run `UPDATE_SHADERS=1 cargo test --test shaders` to regenerate it",
             path.display()
+        );
+    }
+}
+
+/// The shader of the library's own: of buffer addresses and bytes, which WGSL has not.
+#[cfg(feature = "vulkan")]
+mod scatter {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    fn in_tree(extension: &str) -> PathBuf {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/vulkan/shaders/scatter");
+        path.with_extension(extension)
+    }
+
+    /// Runs a tool that `tests/install-vulkan` installs.
+    #[track_caller]
+    fn tool(name: &str, arguments: &[&str], files: &[&Path]) {
+        let output = Command::new(name).args(arguments).args(files).output();
+        let output = output.unwrap_or_else(|e| panic!("{name} ({e}): tests/install-vulkan installs it"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What a module does, without names, numbers of its own choice, and who wrote it: versions of the compiler differ
+    /// in these.
+    fn essence(module: &Path, to: &Path) -> Vec<u8> {
+        tool("spirv-opt", &["--strip-debug", "-O", "--compact-ids", "-o"], &[to, module]);
+        let mut bytes = std::fs::read(to).unwrap();
+        // The third word says who wrote it.
+        bytes[8..12].fill(0);
+        bytes
+    }
+
+    #[test]
+    fn the_spirv_in_the_tree_belongs_to_the_present_source_and_is_valid() {
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (source, module, compiled) = (in_tree("comp"), in_tree("spv"), scratch.join("scatter.spv"));
+        tool(
+            "glslangValidator",
+            &["-V", "--quiet", "--target-env", "vulkan1.2", "-o"],
+            &[&compiled, &source],
+        );
+        if std::env::var_os("UPDATE_SHADERS").is_some() {
+            std::fs::copy(&compiled, &module).unwrap();
+        }
+        tool("spirv-val", &["--target-env", "vulkan1.2"], &[&module]);
+        let wanted = essence(&compiled, &scratch.join("compiled.spv"));
+        assert!(
+            wanted == essence(&module, &scratch.join("in-tree.spv")),
+            "{} is not what the source beside it compiles to; run `UPDATE_SHADERS=1 cargo test --features vulkan \
+             --test shaders` to regenerate it",
+            module.display()
         );
     }
 }

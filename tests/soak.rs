@@ -189,6 +189,7 @@ mod vulkan {
             queue_lock: None,
             api_version: owner.api_version(),
             optional_stages: Stages::empty(),
+            storage_buffer_8bit_access: false,
             buffer_device_address: true,
             debug_utils: false,
         };

@@ -6,7 +6,7 @@
 
 use memkit_gpu::{
     Access, DummyBackend, DummyBackendConfig, DummyContext, MkBufferId, MkBufferUsage, MkDeviceBuffer,
-    MkError, MkFrame, MkGpu, MkGpuBackend, MkReadback,
+    MkError, MkFrame, MkGpu, MkGpuBackend, MkGpuConfig, MkReadback, MkUploadMethod,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -61,7 +61,11 @@ struct Scene<B: MkGpuBackend> {
 
 impl<B: MkGpuBackend> Scene<B> {
     fn new(backend: B, body: Body<B>) -> Self {
-        let gpu = MkGpu::new(backend);
+        Self::with(backend, body, MkUploadMethod::Auto)
+    }
+
+    fn with(backend: B, body: Body<B>, uploads: MkUploadMethod) -> Self {
+        let gpu = MkGpu::with_config(backend, MkGpuConfig { uploads, ..Default::default() });
         let make = |size| gpu.create_device_buffer(size, MkBufferUsage::STORAGE).unwrap();
         let buffers = (0..8).map(|_| make(4096)).collect();
         let scattered = make(SCATTERED * 64);
@@ -145,6 +149,8 @@ fn a_repeating_frame_allocates_nothing() {
         Ok(())
     }
     assert_eq!(Scene::<DummyBackend>::new(unchecked(), nothing).allocations(), 0);
+    let scattering = Scene::<DummyBackend>::with(unchecked(), nothing, MkUploadMethod::Scatter);
+    assert_eq!(scattering.allocations(), 0);
 }
 
 #[test]
@@ -167,9 +173,11 @@ fn a_repeating_frame_on_vulkan_with_labels_allocates_nothing() {
         std::hint::black_box(big);
         cx.resolve(id).map(|found| assert_eq!((found.offset, found.size), (64, 64)))
     }
-    let config = VulkanConfig { debug_names: true, ..Default::default() };
-    let backend = VulkanBackend::new(config).unwrap();
-    assert_eq!(Scene::<VulkanBackend>::new(backend, body).allocations(), 0);
+    for uploads in [MkUploadMethod::Auto, MkUploadMethod::Scatter] {
+        let config = VulkanConfig { debug_names: true, ..Default::default() };
+        let backend = VulkanBackend::new(config).unwrap();
+        assert_eq!(Scene::<VulkanBackend>::with(backend, body, uploads).allocations(), 0, "{uploads:?}");
+    }
 }
 
 #[test]

@@ -15,12 +15,18 @@ pub(crate) struct Args {
     /// Uploads a frame in U1, U2 and U4.
     #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
     pub(crate) uploads: usize,
+    /// Bytes of an upload in U1, U2 and U4, a multiple of 8.
+    #[arg(long, default_value_t = 256, value_parser = at_least_one)]
+    pub(crate) bytes: usize,
     /// Passes of G1 and G2.
     #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
     pub(crate) passes: usize,
     /// Graphs that are measured; as many as give a steady median, if not given.
     #[arg(long, value_parser = at_least_one)]
     pub(crate) iters: Option<usize>,
+    /// Says on stderr what uploads cost on the device, and how those of the last frame travelled.
+    #[arg(long)]
+    pub(crate) costs: bool,
     /// Another way to run the workload.
     #[arg(long, value_enum)]
     pub(crate) mode: Option<Mode>,
@@ -51,6 +57,9 @@ pub(crate) enum Work {
     /// Adjacent uploads to one buffer.
     #[value(name = "U4")]
     U4,
+    /// Uploads of 1 B to 4 KiB at odd places of one buffer.
+    #[value(name = "U5")]
+    U5,
     /// One long chain of passes.
     #[value(name = "G1")]
     G1,
@@ -59,10 +68,20 @@ pub(crate) enum Work {
     G2,
 }
 
+impl Work {
+    pub(crate) fn is_upload(self) -> bool {
+        !matches!(self, Work::G1 | Work::G2)
+    }
+}
+
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// U1 to U4 on the simulated device, without its checks.
+    /// U1 to U5 on the simulated device, without its checks.
     Dummy,
-    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan.
+    /// U1 to U5 with every upload a copy region.
+    Copy,
+    /// U1 to U5 with every upload scattered.
+    Scatter,
+    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan, beside the same ones by hand.
     Record,
 }

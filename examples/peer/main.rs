@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --features vulkan --example peer -- U1
+//! cargo run --release --features vulkan --example peer -- U1 --uploads 10000 --bytes 64 --mode scatter --costs
 //! cargo run --release --features vulkan --example peer -- G2 --passes 1000 --mode record
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! | U2 | 1,000 uploads of 256 bytes a frame, each to its own 4 KiB buffer |
 //! | U3 | one upload of 64 MiB a frame |
 //! | U4 | 1,000 adjacent uploads of 256 bytes a frame |
+//! | U5 | 1,000 uploads of 1 B to 4 KiB a frame at odd places of one 64 MiB buffer |
 //! | G1 | P passes; pass *i* writes buffer *i* and reads *i*-1, *i*-7 and *i*-31; declared and planned anew each frame |
 //! | G2 | a hundred interleaved chains: pass *i* reads *i*-100 |
 //!
@@ -19,12 +21,14 @@
 //! read back and compared; the exit status is 3 if one differs.
 
 mod args;
+mod by_hand;
 mod check;
 mod clock;
 mod dispatch;
 mod graphs;
 mod record;
 mod report;
+mod timer;
 mod uploads;
 mod workload;
 
@@ -56,10 +60,10 @@ fn main() -> ExitCode {
 /// Runs one workload; false if a byte is wrong.
 fn run(work: Work, args: &Args) -> Result<bool, Failure> {
     match (work, args.mode) {
-        (Work::U1 | Work::U2 | Work::U3 | Work::U4, None) => uploads::on_vulkan(work, args),
-        (Work::U1 | Work::U2 | Work::U3 | Work::U4, Some(Mode::Dummy)) => uploads::on_dummy(work, args),
+        (work, Some(Mode::Dummy)) if work.is_upload() => uploads::on_dummy(work, args),
+        (work, None | Some(Mode::Copy | Mode::Scatter)) if work.is_upload() => uploads::on_vulkan(work, args),
         (Work::G1 | Work::G2, None) => graphs::run(work, args),
         (Work::G1 | Work::G2, Some(Mode::Record)) => record::run(work, args),
-        (_, Some(mode)) => Err(format!("{work:?} has no mode {mode:?}").into()),
+        (_, mode) => Err(format!("{work:?} has no mode {mode:?}").into()),
     }
 }

@@ -1,16 +1,22 @@
-//! U1 to U4: one call an upload, one frame after the other, two in flight.
+//! U1 to U5: one call an upload, one frame after the other, two in flight.
 
-use crate::args::{Args, Work};
+use crate::args::{Args, Mode, Work};
 use crate::workload::{Frame, Workload};
 use crate::{Failure, check, clock, report};
 use memkit_gpu::{
     DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkGpu, MkGpuBackend,
-    VulkanBackend, VulkanConfig,
+    MkGpuConfig, MkUploadMethod, VulkanBackend, VulkanConfig,
 };
 use std::time::Instant;
 
 pub(crate) fn on_vulkan(work: Work, args: &Args) -> Result<bool, Failure> {
-    run(&MkGpu::new(VulkanBackend::new(VulkanConfig::default())?), work, args)
+    let uploads = match args.mode {
+        Some(Mode::Copy) => MkUploadMethod::Copy,
+        Some(Mode::Scatter) => MkUploadMethod::Scatter,
+        _ => MkUploadMethod::Auto,
+    };
+    let backend = VulkanBackend::new(VulkanConfig::default())?;
+    run(&MkGpu::with_config(backend, MkGpuConfig { uploads, ..Default::default() }), work, args)
 }
 
 pub(crate) fn on_dummy(work: Work, args: &Args) -> Result<bool, Failure> {
@@ -19,7 +25,7 @@ pub(crate) fn on_dummy(work: Work, args: &Args) -> Result<bool, Failure> {
 }
 
 fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool, Failure> {
-    let workload = Workload::new(work, args.uploads)?;
+    let workload = Workload::new(work, args.uploads, args.bytes)?;
     let (count, size) = workload.buffers;
     let buffers: Vec<MkDeviceBuffer> = (0..count)
         .map(|_| gpu.create_device_buffer(size, MkBufferUsage::STORAGE))
@@ -50,6 +56,11 @@ fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool,
     let mean = begin.elapsed().as_secs_f64() * 1e6 / args.frames as f64;
     let process = since(process, clock::of_process(), args.frames);
 
+    if args.costs {
+        let stats = gpu.frame_stats();
+        eprintln!("{}: {}", gpu.capabilities().device_name, gpu.upload_costs()?);
+        eprintln!("{} regions copied, {} scattered", stats.regions, stats.scatter_regions);
+    }
     let frames = args.warmup + args.frames;
     let right = args.no_check || check::holds(&workload, frames, |i| read(gpu, &buffers[i]))?;
     let uploads = workload.frame(0).uploads.len();

@@ -2,11 +2,9 @@
 
 use crate::args::Work;
 
-/// Bytes of one upload in U1, U2 and U4.
-const UPLOAD: usize = 256;
-/// Bytes of the buffer of U1, U3 and U4.
+/// Bytes of the buffer of U1, U3, U4 and U5.
 const BIG: usize = 64 << 20;
-/// Bytes of each buffer of U2.
+/// Bytes of each buffer of U2, and of the largest upload of U5.
 const SMALL: usize = 4096;
 
 /// SplitMix64.
@@ -46,20 +44,39 @@ impl Frame {
     }
 
     /// Frame data drawn from a seed: first the bytes, then, for U1, the places.
-    fn new(work: Work, uploads: usize, seed: u64) -> Self {
+    fn new(work: Work, uploads: usize, size: usize, seed: u64) -> Self {
         let mut random = Random(seed);
-        let bytes = if work == Work::U3 { BIG } else { uploads * UPLOAD };
+        if work == Work::U5 {
+            return Self::mixed(uploads, random);
+        }
+        let bytes = if work == Work::U3 { BIG } else { uploads * size };
         let data = (0..bytes / 8).flat_map(|_| random.next().to_le_bytes()).collect();
-        let at = |i: usize, buffer, offset| Upload { buffer, offset, from: i * UPLOAD, size: UPLOAD };
+        let at = |i: usize, buffer, offset| Upload { buffer, offset, from: i * size, size };
         let uploads = match work {
             Work::U1 => {
-                let places = distinct(&mut random, uploads, BIG / UPLOAD);
-                places.into_iter().enumerate().map(|(i, place)| at(i, 0, place * UPLOAD)).collect()
+                let places = distinct(&mut random, uploads, BIG / size);
+                places.into_iter().enumerate().map(|(i, place)| at(i, 0, place * size)).collect()
             }
             Work::U2 => (0..uploads).map(|i| at(i, i, 0)).collect(),
             Work::U3 => vec![Upload { buffer: 0, offset: 0, from: 0, size: BIG }],
-            _ => (0..uploads).map(|i| at(i, 0, i * UPLOAD)).collect(),
+            _ => (0..uploads).map(|i| at(i, 0, i * size)).collect(),
         };
+        Frame { uploads, data }
+    }
+
+    /// Uploads of any size up to `SMALL`, each at an odd offset in a place of twice that.
+    fn mixed(uploads: usize, mut random: Random) -> Self {
+        let places = distinct(&mut random, uploads, BIG / (2 * SMALL));
+        let mut from = 0;
+        let mut upload = |place: usize| {
+            let size = 1 + (random.next() % SMALL as u64) as usize;
+            let offset = place * 2 * SMALL + (random.next() % SMALL as u64) as usize / 2 * 2 + 1;
+            from += size;
+            // Within its place: at most `SMALL - 1` and `SMALL` bytes.
+            Upload { buffer: 0, offset, from: from - size, size }
+        };
+        let uploads: Vec<_> = places.into_iter().map(&mut upload).collect();
+        let data = (0..from.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect();
         Frame { uploads, data }
     }
 }
@@ -85,15 +102,19 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    pub(crate) fn new(work: Work, uploads: usize) -> Result<Self, crate::Failure> {
+    pub(crate) fn new(work: Work, uploads: usize, size: usize) -> Result<Self, crate::Failure> {
         let buffers = if work == Work::U2 { (uploads, SMALL) } else { (1, BIG) };
-        if work != Work::U2 && uploads > BIG / UPLOAD {
-            return Err(format!("{work:?} has room for {} uploads", BIG / UPLOAD).into());
+        if !size.is_multiple_of(8) || size > SMALL {
+            return Err(format!("an upload has a multiple of 8 bytes, at most {SMALL}").into());
+        }
+        let room = BIG / if work == Work::U5 { 2 * SMALL } else { size };
+        if work != Work::U2 && uploads > room {
+            return Err(format!("{work:?} has room for {room} uploads").into());
         }
         // Two of 64 MiB are enough to tell frames apart.
         let different = if work == Work::U3 { 2 } else { 4 };
         let seeds = (0..different).map(|i| 0xc0ffee + 7919 * i);
-        Ok(Workload { frames: seeds.map(|seed| Frame::new(work, uploads, seed)).collect(), buffers })
+        Ok(Workload { frames: seeds.map(|seed| Frame::new(work, uploads, size, seed)).collect(), buffers })
     }
 
     /// How many frames there are before they repeat.

@@ -8,11 +8,14 @@
 //! - `avail[a][t]`: writes of atom `a` are available, and that availability happens before stage `t`;
 //! - `vis[a][b]`: writes of atom `a` are visible to atom `b`.
 //!
+//! The tables are stored by the later work: an entry moves on what is known of one kind of it for all earlier work.
+//!
 //! The rules are those of the Vulkan specification, "Execution and Memory Dependencies" (7.1) and the access scopes
 //! of `VkMemoryBarrier2`: a barrier makes available what its source access names literally, and makes visible what
 //! was made available before in a chain that reaches its source stages. Entries of one call do not chain.
 
 use crate::pairs::{AtomSet, PairId, PairTable, StageIndex, bits};
+use smallvec::SmallVec;
 
 /// The three tables.
 #[derive(Debug, Default)]
@@ -72,38 +75,37 @@ impl Coverage {
         grown.avail.resize(grown.atoms * grown.stages, self.floor);
         grown.vis.resize(grown.atoms * grown.atoms, self.floor);
         copy_rows(&self.exec, self.stages, &mut grown.exec, grown.stages);
-        copy_rows(&self.avail, self.stages, &mut grown.avail, grown.stages);
+        copy_rows(&self.avail, self.atoms, &mut grown.avail, grown.atoms);
         copy_rows(&self.vis, self.atoms, &mut grown.vis, grown.atoms);
         *self = grown;
     }
 
     #[inline]
     pub(crate) fn visible(&self, write: u8, to: u8) -> u64 {
-        self.vis[usize::from(write) * self.atoms + usize::from(to)]
-    }
-
-    fn available(&self, write: u8, at: StageIndex) -> u64 {
-        self.avail[usize::from(write) * self.stages + usize::from(at)]
+        self.vis[usize::from(to) * self.atoms + usize::from(write)]
     }
 
     #[inline]
     pub(crate) fn ordered(&self, first: StageIndex, then: StageIndex) -> u64 {
-        self.exec[usize::from(first) * self.stages + usize::from(then)]
+        self.exec[usize::from(then) * self.stages + usize::from(first)]
     }
 
     /// The stages that later barriers can chain from to reach writes of `atom` at `level` that are available.
     pub(crate) fn available_at(&self, atom: u8, level: u64) -> u64 {
-        (0..self.stages).filter(|&t| self.available(atom, t as u8) > level).fold(0, |set, t| set | 1 << t)
+        above(&self.avail, self.atoms, atom, level)
     }
 
     /// The stages whose later work is ordered after that of `first` at `level`.
     pub(crate) fn ordered_after(&self, first: StageIndex, level: u64) -> u64 {
-        (0..self.stages).filter(|&t| self.ordered(first, t as u8) > level).fold(0, |set, t| set | 1 << t)
+        above(&self.exec, self.stages, first, level)
     }
 
     /// The level below which the writes of `src` are visible to every access of `dst`.
     #[inline]
     pub(crate) fn memory_level(&self, pairs: &PairTable, src: PairId, dst: PairId) -> u64 {
+        if let (Some(write), Some(to)) = (pairs.facts(src).write, pairs.facts(dst).atom) {
+            return self.visible(write, to);
+        }
         let (src, dst) = (pairs.get(src), pairs.get(dst));
         let cells =
             src.write_list.iter().flat_map(|&w| dst.atom_list.iter().map(move |&d| self.visible(w, d)));
@@ -119,18 +121,43 @@ impl Coverage {
 
     /// Enters one call of one entry, standing before level `boundary`.
     pub(crate) fn apply_one(&mut self, entry: &EntryScopes, boundary: u64) {
-        for (s, row) in self.exec.chunks_exact_mut(self.stages.max(1)).enumerate() {
-            let reached =
-                if entry.src_stages >> s & 1 != 0 { boundary } else { reach(row, entry.src_stages) };
-            raise(row, bits(entry.dst_stages), reached);
+        if let Some(single) = Single::of(entry) {
+            self.apply_single(single, boundary);
+            return;
         }
-        let visible = self.vis.chunks_exact_mut(self.atoms.max(1));
-        for ((a, row), vis) in self.avail.chunks_exact_mut(self.stages.max(1)).enumerate().zip(visible) {
-            let made = entry.src_writes.contains(a as u8);
-            let reached = if made { boundary } else { reach(row, entry.src_stages) };
-            if reached != 0 {
-                raise(vis, entry.dst_atoms.iter(), reached);
-                raise(row, bits(entry.dst_stages), reached);
+        // How far each kind of earlier work reaches by way of the source, as things were before the call.
+        let mut stages = reach(&self.exec, self.stages, entry.src_stages);
+        bits(entry.src_stages).for_each(|s| stages[usize::from(s)] = boundary);
+        for to in bits(entry.dst_stages) {
+            raise_row(&mut self.exec, to, &stages);
+        }
+        let mut atoms = reach(&self.avail, self.atoms, entry.src_stages);
+        entry.src_writes.iter().for_each(|w| atoms[usize::from(w)] = boundary);
+        for to in bits(entry.dst_stages) {
+            raise_row(&mut self.avail, to, &atoms);
+        }
+        for to in entry.dst_atoms.iter() {
+            raise_row(&mut self.vis, to, &atoms);
+        }
+    }
+
+    /// As [`apply_one`](Self::apply_one), for the usual entry.
+    fn apply_single(&mut self, Single { from, write, to, atom }: Single, boundary: u64) {
+        if from != to {
+            raise_from(&mut self.exec, self.stages, from, to);
+            raise_from(&mut self.avail, self.atoms, from, to);
+        }
+        let own = &mut self.exec[to * self.stages + from];
+        *own = (*own).max(boundary);
+        let row = from * self.atoms;
+        let available = &self.avail[row..row + self.atoms];
+        let row = atom * self.atoms;
+        for (cell, &reached) in self.vis[row..row + self.atoms].iter_mut().zip(available) {
+            *cell = (*cell).max(reached);
+        }
+        if let Some(write) = write {
+            for cell in [&mut self.vis[row + write], &mut self.avail[to * self.atoms + write]] {
+                *cell = (*cell).max(boundary);
             }
         }
     }
@@ -138,10 +165,14 @@ impl Coverage {
     /// Enters that an entry also makes the writes of `atom` before level `boundary` visible, and their being available
     /// known to its stages.
     pub(crate) fn raise_visible(&mut self, atom: u8, entry: &EntryScopes, boundary: u64) {
-        let row = usize::from(atom) * self.atoms;
-        raise(&mut self.vis[row..row + self.atoms], entry.dst_atoms.iter(), boundary);
-        let row = usize::from(atom) * self.stages;
-        raise(&mut self.avail[row..row + self.stages], bits(entry.dst_stages), boundary);
+        for to in entry.dst_atoms.iter() {
+            let cell = &mut self.vis[usize::from(to) * self.atoms + usize::from(atom)];
+            *cell = (*cell).max(boundary);
+        }
+        for to in bits(entry.dst_stages) {
+            let cell = &mut self.avail[usize::from(to) * self.atoms + usize::from(atom)];
+            *cell = (*cell).max(boundary);
+        }
     }
 
     /// Enters what a later call does for writes of `atom` before level `boundary` that turned out to be available to
@@ -190,14 +221,62 @@ impl Coverage {
     }
 }
 
-/// How far a row reaches by way of these stages.
-fn reach(row: &[u64], stages: u64) -> u64 {
-    bits(stages).map(|m| row[usize::from(m)]).max().unwrap_or(0)
+/// An entry from one stage to another, for at most one kind of write and for one kind of access.
+struct Single {
+    from: usize,
+    write: Option<usize>,
+    to: usize,
+    atom: usize,
 }
 
-fn raise(row: &mut [u64], columns: impl Iterator<Item = u8>, value: u64) {
-    for column in columns {
-        let cell = &mut row[usize::from(column)];
+impl Single {
+    #[inline]
+    fn of(entry: &EntryScopes) -> Option<Self> {
+        let one = |set: u64| (set != 0 && set & (set - 1) == 0).then(|| set.trailing_zeros() as usize);
+        let write = entry.src_writes.single();
+        if write.is_none() && !entry.src_writes.is_empty() {
+            return None;
+        }
+        Some(Single {
+            from: one(entry.src_stages)?,
+            write: write.map(usize::from),
+            to: one(entry.dst_stages)?,
+            atom: entry.dst_atoms.single()?.into(),
+        })
+    }
+}
+
+/// The rows that are beyond a level in a column.
+#[inline]
+fn above(table: &[u64], width: usize, column: u8, level: u64) -> u64 {
+    let cells = table.iter().skip(usize::from(column)).step_by(width.max(1));
+    cells.enumerate().fold(0, |set, (i, &cell)| set | u64::from(cell > level) << i)
+}
+
+/// How far each column reaches by way of these rows.
+fn reach(table: &[u64], width: usize, rows: u64) -> SmallVec<[u64; 64]> {
+    let mut reached: SmallVec<[u64; 64]> = SmallVec::from_elem(0, width);
+    for m in bits(rows) {
+        let row = usize::from(m) * width;
+        for (cell, &value) in reached.iter_mut().zip(&table[row..row + width]) {
+            *cell = (*cell).max(value);
+        }
+    }
+    reached
+}
+
+fn raise_row(table: &mut [u64], row: u8, values: &[u64]) {
+    let row = usize::from(row) * values.len();
+    for (cell, &value) in table[row..row + values.len()].iter_mut().zip(values) {
+        *cell = (*cell).max(value);
+    }
+}
+
+/// Raises a row to another one.
+fn raise_from(table: &mut [u64], width: usize, from: usize, to: usize) {
+    for column in 0..width {
+        let value = table[from * width + column];
+        let cell = &mut table[to * width + column];
         *cell = (*cell).max(value);
     }
 }

@@ -366,7 +366,9 @@ impl FrameGraph {
     #[inline]
     fn forget_leaked(&mut self) {
         let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
-        self.uses.truncate(declared);
+        if declared < self.uses.len() {
+            self.uses.truncate(declared);
+        }
     }
 
     #[inline]

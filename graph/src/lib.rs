@@ -18,6 +18,7 @@ mod planner;
 mod resource;
 mod schedule;
 mod state;
+pub mod uploads;
 
 pub use access::{Access, AccessFlags, BufferUsage, Queue, Stages};
 pub use dump::FrameDump;
@@ -27,6 +28,7 @@ pub use planner::{PlanOptions, Planner};
 pub use resource::{BufferDesc, HostSlice, Resource, ResourceId, ResourceSlice, TransientId};
 pub use schedule::{
     BarrierCall, BarrierEntry, BufferRef, Cause, Command, CommandList, CopyRegion, CullReason, Culled,
-    HazardKind, HostRead, OwnershipTransfer, Party, Placed, Schedule, Trimmed,
+    HazardKind, HostRead, OwnershipTransfer, Party, Placed, ScatterRegion, Schedule, Trimmed,
 };
 pub use state::GraphState;
+pub use uploads::{UploadChoice, UploadCosts, UploadRule};

@@ -16,62 +16,66 @@ pub(crate) type StageIndex = u8;
 /// Number of an atom.
 pub(crate) type AtomIndex = u8;
 
-/// A set of atoms. 256 are more than the valid combinations of the stages and accesses this library knows.
+/// A set of atoms. 128 are more than the valid combinations of the stages and accesses this library knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AtomSet([u64; 4]);
+pub(crate) struct AtomSet(u128);
 
 impl AtomSet {
     /// The set of one atom.
+    #[inline]
     pub(crate) fn of(atom: AtomIndex) -> Self {
-        let mut set = Self::default();
-        set.insert(atom);
-        set
+        AtomSet(1 << atom)
     }
 
     #[inline]
     pub(crate) fn insert(&mut self, atom: AtomIndex) {
-        self.0[usize::from(atom >> 6)] |= 1 << (atom & 63);
+        self.0 |= 1 << atom;
     }
 
+    #[inline]
     pub(crate) fn contains(&self, atom: AtomIndex) -> bool {
-        self.0[usize::from(atom >> 6)] >> (atom & 63) & 1 != 0
+        self.0 >> atom & 1 != 0
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
+        self.0 == 0
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> u32 {
-        self.0.iter().map(|w| w.count_ones()).sum()
+        self.0.count_ones()
     }
 
     /// The only atom, if there is just one.
+    #[inline]
     pub(crate) fn single(self) -> Option<AtomIndex> {
-        (self.len() == 1).then(|| self.iter().next()).flatten()
+        // Not by counting bits: not every processor does that in one instruction.
+        (self.0 != 0 && self.0 & (self.0 - 1) == 0).then(|| self.0.trailing_zeros() as AtomIndex)
     }
 
+    #[inline]
     pub(crate) fn union(self, other: Self) -> Self {
-        AtomSet(std::array::from_fn(|i| self.0[i] | other.0[i]))
+        AtomSet(self.0 | other.0)
     }
 
+    #[inline]
     pub(crate) fn minus(self, other: Self) -> Self {
-        AtomSet(std::array::from_fn(|i| self.0[i] & !other.0[i]))
+        AtomSet(self.0 & !other.0)
     }
 
+    #[inline]
     pub(crate) fn intersects(&self, other: &Self) -> bool {
-        (0..4).any(|i| self.0[i] & other.0[i] != 0)
+        self.0 & other.0 != 0
     }
 
+    #[inline]
     pub(crate) fn iter(self) -> impl Iterator<Item = AtomIndex> {
-        let (mut word, mut left) = (0u8, self.0[0]);
+        let mut left = self.0;
         std::iter::from_fn(move || {
-            while left == 0 {
-                word += 1;
-                left = *self.0.get(usize::from(word))?;
-            }
-            let bit = left.trailing_zeros() as u8;
+            let atom = (left != 0).then(|| left.trailing_zeros() as AtomIndex)?;
             left &= left - 1;
-            Some(word << 6 | bit)
+            Some(atom)
         })
     }
 }
@@ -113,29 +117,53 @@ pub(crate) struct Pair {
     pub(crate) possible: bool,
     /// Stages it names that the device does not run.
     pub(crate) missing: Stages,
-    /// The modes it can be declared in, a bit each; none if it is impossible.
-    modes: u8,
 }
 
-impl Pair {
+/// The little that is asked for of every use of an access, in few bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The flag a buffer needs, if that is all it needs, or [`Facts::PLAIN`] if it needs none; empty if more has to be
+    /// looked at.
+    needs: u32,
+    /// The modes it can be declared in, a bit each; none if it is impossible.
+    modes: u8,
+    /// As in [`Pair`].
+    pub(crate) reads_elsewhere: bool,
+    /// Its only atom that writes, and its only atom, if there is just one.
+    pub(crate) write: Option<AtomIndex>,
+    pub(crate) atom: Option<AtomIndex>,
+}
+
+impl Facts {
+    /// No flag of a buffer.
+    const PLAIN: u32 = 1 << 31;
+
+    fn of(pair: &Pair) -> Self {
+        let mut modes = 0;
+        if pair.possible && pair.missing.is_empty() && !pair.atom_list.is_empty() {
+            let all = [Mode::Read, Mode::Write, Mode::Overwrite, Mode::Modify];
+            let allowed = all.into_iter().filter(|&m| mode_problem(m, pair.access).is_none());
+            modes = allowed.fold(0, |set, m| set | 1 << m as u8);
+        }
+        let needs = match pair.usages.as_slice() {
+            [] => Self::PLAIN,
+            [needed] => needed.bits() & !Self::PLAIN,
+            _ => 0,
+        };
+        Facts {
+            needs,
+            modes,
+            reads_elsewhere: pair.reads_elsewhere,
+            write: pair.writes.single(),
+            atom: pair.atoms.single(),
+        }
+    }
+
     /// Whether it can be declared in this mode of a buffer with these flags. `false` says only that it has to be looked
     /// at closely.
     #[inline]
     pub(crate) fn plainly_allowed(&self, mode: Mode, usage: BufferUsage) -> bool {
-        self.modes >> mode as u8 & 1 != 0
-            && match self.usages.as_slice() {
-                [] => true,
-                [needed] => usage.intersects(*needed),
-                _ => false,
-            }
-    }
-
-    fn find_modes(&mut self) {
-        if self.possible && self.missing.is_empty() && !self.atom_list.is_empty() {
-            let modes = [Mode::Read, Mode::Write, Mode::Overwrite, Mode::Modify];
-            let allowed = modes.into_iter().filter(|&m| mode_problem(m, self.access).is_none());
-            self.modes = allowed.fold(0, |set, m| set | 1 << m as u8);
-        }
+        self.modes >> mode as u8 & 1 != 0 && (usage.bits() | Self::PLAIN) & self.needs != 0
     }
 }
 
@@ -150,8 +178,10 @@ pub(crate) struct Atom {
 #[derive(Clone, Debug)]
 pub(crate) struct PairTable {
     pairs: Vec<Pair>,
+    /// Per pair, the little that is asked for of every use.
+    facts: Vec<Facts>,
     /// Direct-mapped: the pair last found under a hash of its bits.
-    cache: [PairId; 64],
+    cache: [(Access, PairId); 64],
     stages: Vec<Stages>,
     atoms: Vec<Atom>,
     /// Stages that the device runs: umbrella stages stand for these only.
@@ -168,14 +198,20 @@ impl PairTable {
     /// For a device that runs these stages.
     pub(crate) fn new(supported: Stages) -> Self {
         let mut table = PairTable { supported, ..PairTable::vacant() };
-        table.intern(Access::NONE);
+        table.add(Access::NONE);
         table
     }
 
     /// Stands in while the real one is lent out: no pairs, nothing allocated.
     pub(crate) fn vacant() -> Self {
-        let (pairs, stages, atoms) = (Vec::new(), Vec::new(), Vec::new());
-        PairTable { pairs, cache: [0; 64], stages, atoms, supported: Stages::all() }
+        PairTable {
+            pairs: Vec::new(),
+            facts: Vec::new(),
+            cache: [(Access::NONE, 0); 64],
+            stages: Vec::new(),
+            atoms: Vec::new(),
+            supported: Stages::all(),
+        }
     }
 
     /// Those of these stages that the device does not run.
@@ -188,9 +224,9 @@ impl PairTable {
         let mixed =
             (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let slot = (mixed >> 58) as usize;
-        let cached = self.cache[slot];
-        if self.pairs.get(usize::from(cached)).is_some_and(|p| p.access == access) {
-            return cached;
+        let (cached, id) = self.cache[slot];
+        if cached == access {
+            return id;
         }
         self.intern_slowly(access, slot)
     }
@@ -202,14 +238,21 @@ impl PairTable {
         let id = found.unwrap_or_else(|| self.add(canonical));
         let id = PairId::try_from(id).unwrap_or(0);
         if canonical == access {
-            self.cache[slot] = id;
+            self.cache[slot] = (access, id);
         }
         id
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: PairId) -> &Pair {
         // Ids are only made by `intern`; entry 0 always exists.
         &self.pairs[usize::from(id)]
+    }
+
+    /// The little that is asked for of every use.
+    #[inline]
+    pub(crate) fn facts(&self, id: PairId) -> &Facts {
+        &self.facts[usize::from(id)]
     }
 
     /// What an access reads in stages where it does not write.
@@ -285,7 +328,6 @@ impl PairTable {
                     .expanded(),
             ),
             missing: self.missing(access.stages),
-            modes: 0,
         };
         for stage in stages.iter() {
             let number = self.stage(stage);
@@ -304,7 +346,7 @@ impl PairTable {
             }
         }
         pair.reads_elsewhere = pair.write_stages != 0 && pair.read_stages & !pair.write_stages != 0;
-        pair.find_modes();
+        self.facts.push(Facts::of(&pair));
         self.pairs.push(pair);
         self.pairs.len() - 1
     }
@@ -367,6 +409,6 @@ mod tests {
             AccessFlags::MEMORY_READ | AccessFlags::MEMORY_WRITE,
         );
         t.intern(all);
-        assert!(t.atom_count() < 256 && t.stage_count() < 64, "{} {}", t.atom_count(), t.stage_count());
+        assert!(t.atom_count() <= 128 && t.stage_count() < 64, "{} {}", t.atom_count(), t.stage_count());
     }
 }

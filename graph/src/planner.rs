@@ -2,19 +2,22 @@
 
 pub(crate) mod barriers;
 pub(crate) mod cull;
+pub(crate) mod groups;
 pub(crate) mod hazards;
 pub(crate) mod label;
 pub(crate) mod order;
 pub(crate) mod radix;
 pub(crate) mod resolve;
 pub(crate) mod transfers;
+pub(crate) mod uploads;
 
 use crate::coverage::Coverage;
 use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{GraphState, Init, Mark, RangeState, Ranges, note};
+use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
+use crate::uploads::UploadRule;
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -22,6 +25,8 @@ use hazards::{NONE, ReadCell, Track};
 pub struct PlanOptions {
     /// Collect a [`Cause`](crate::Cause) for each hazard that needed a barrier. The barriers are the same either way.
     pub causes: bool,
+    /// What decides how uploads travel.
+    pub uploads: UploadRule,
 }
 
 /// Plans frames. Keep one and use it again: after warm-up planning allocates nothing.
@@ -31,11 +36,13 @@ pub struct PlanOptions {
 #[derive(Debug, Default)]
 pub struct Planner {
     resolved: resolve::Resolved,
+    groups: groups::Groups,
     kept: cull::Kept,
     hazards: hazards::Hazards,
     levels: order::Levels,
     calls: barriers::Calls,
     transfers: transfers::Transfers,
+    uploads: uploads::Uploads,
     cover: Coverage,
     schedule: Schedule,
     /// The commit count of the state this plan was made for; none if there is no plan.
@@ -79,12 +86,12 @@ impl Planner {
         Self::default()
     }
 
-    /// Plans a frame with causes, its transients in memory of their own.
+    /// Plans a frame with causes, its transients in memory of their own, its uploads as copies.
     ///
     /// # Errors
     /// What is wrong with the frame. The state has not moved.
     pub fn plan(&mut self, graph: &FrameGraph, state: &mut GraphState) -> Result<&Schedule, PlanError> {
-        self.plan_with(graph, state, PlanOptions { causes: true }, &[])
+        self.plan_with(graph, state, PlanOptions { causes: true, ..PlanOptions::default() }, &[])
     }
 
     /// Plans a frame. `backings` names, for transients by position, the persistent buffer whose memory a transient
@@ -107,7 +114,15 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        cull::run(graph, positions, &self.resolved, &mut self.kept);
+        groups::run(positions, &self.resolved, &mut self.groups);
+        cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
+        self.schedule.uploads = uploads::run(
+            (graph, positions),
+            (&self.groups, &self.kept),
+            options.uploads,
+            &mut state.pairs,
+            (&mut self.resolved, &mut self.uploads),
+        );
         state.cover.fit(&state.pairs);
         self.cover.clone_from(&state.cover);
         hazards::run(
@@ -115,13 +130,13 @@ impl Planner {
             state,
             &self.cover,
             positions,
-            (&self.resolved, &self.kept),
+            (&self.resolved, &self.groups, &self.kept),
             options.causes,
             &mut self.hazards,
             &mut errors,
         );
         fail(&mut errors)?;
-        order::run(graph, state, positions, (&self.kept, &self.hazards), &mut self.levels)
+        order::run(graph, state, positions, (&self.groups, &self.kept, &self.hazards), &mut self.levels)
             .map_err(|first| PlanError { first, others: Vec::new() })?;
         // Explicit orders and the host may have brought new accesses.
         state.cover.fit(&state.pairs);
@@ -138,7 +153,7 @@ impl Planner {
         transfers::run(
             graph,
             positions,
-            (&self.resolved, &self.kept),
+            (&self.resolved, &self.groups, &self.kept),
             &self.levels,
             &mut self.transfers,
             &mut self.schedule,
@@ -152,7 +167,7 @@ impl Planner {
     fn describe(&mut self, graph: &FrameGraph, positions: Positions) {
         let schedule = &mut self.schedule;
         schedule.resources.extend(self.resolved.locals.iter().map(|l| l.resource));
-        order::placed(&self.levels, positions, &mut schedule.order);
+        order::placed(&mut self.levels, positions, (&self.groups, &self.kept), &mut schedule.order);
         let culled = self.kept.culled.iter().rev();
         schedule.culled.extend(culled.map(|&(node, reason)| Culled { node, reason }));
         transfers::trimmed(graph, positions, (&self.resolved, &self.kept), schedule);
@@ -188,11 +203,32 @@ impl Planner {
         }
         state.commits += 1;
         state.next_level = base + u64::from(self.levels.last()) + 1;
+        self.keep_grouped(state, base);
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
-        for (local, tracks) in self.resolved.locals.iter().zip(&self.hazards.tracks) {
+        for (local, index) in self.resolved.locals.iter().zip(0..) {
+            let tracks = self.hazards.tracks(index);
+            let tracks = tracks.as_slice();
+            if tracks.is_empty() {
+                continue;
+            }
             if let Some(id) = local.backing {
                 merge(state, id, tracks, view, &mut self.spare);
             }
+        }
+    }
+
+    /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
+    fn keep_grouped(&self, state: &mut GraphState, base: u64) {
+        let Planner { groups, levels, hazards, resolved, .. } = self;
+        for group in &groups.groups {
+            let local = &resolved.locals[group.local as usize];
+            let pair = resolved.upload_pairs[usize::from(local.scattered)];
+            let mapped = !hazards.tracks(group.local).as_slice().is_empty();
+            let Some(id) = local.backing.filter(|_| !mapped) else { continue };
+            let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+            let level = |u: &groups::Grouped| levels.level[u.position as usize];
+            let write = |u: &groups::Grouped| Written { start: u.start, end: u.end, level: level(u) };
+            state.overwrite(id, By { pair, base }, uploads.iter().map(write));
         }
     }
 
@@ -231,17 +267,23 @@ impl View<'_> {
     /// Adds the marks of a track to a range: a write replaces what was there.
     fn enter(&self, track: &Track, range: &mut RangeState) {
         if track.write != NONE {
-            range.writes.clear();
-            range.reads.clear();
-            range.writes.push(self.mark(track.write, track.pair));
-            range.init = Init::Yes;
-            range.coarsened = false;
+            range.overwrite(self.mark(track.write, track.pair));
         }
-        let mut at = track.reads;
+        let Some(first) = self.reads.get(track.reads as usize) else { return };
+        // Neighbours are often alike.
+        let mut newest = self.mark(first.node, first.pair);
+        let mut at = first.next;
         while let Some(cell) = self.reads.get(at as usize) {
-            note(&mut range.reads, self.mark(cell.node, cell.pair));
+            let mark = self.mark(cell.node, cell.pair);
+            if mark.pair == newest.pair {
+                newest.level = newest.level.max(mark.level);
+            } else {
+                note(&mut range.reads, newest);
+                newest = mark;
+            }
             at = cell.next;
         }
+        note(&mut range.reads, newest);
     }
 }
 
@@ -250,9 +292,6 @@ fn merge(state: &mut GraphState, id: ResourceId, tracks: &[Track], view: View<'_
     let Some(persistent) = state.get_mut(id) else { return };
     if let ([track], [range]) = (tracks, persistent.ranges.as_mut_slice()) {
         view.enter(track, range);
-        return;
-    }
-    if tracks.is_empty() {
         return;
     }
     spare.clear();

@@ -146,13 +146,16 @@ pub struct BufferDesc {
     /// Whether the host may look at the bytes once a frame is done: then device writes end with a dependency to the
     /// host.
     pub host_visible: bool,
+    /// Whether a compute shader can write it by address, so that uploads to it may be [scattered](crate::uploads).
+    #[cfg_attr(feature = "json", serde(default))]
+    pub scatter: bool,
 }
 
 impl BufferDesc {
-    /// A buffer of `size` bytes whose content is undefined and which the host cannot see.
+    /// A buffer of `size` bytes whose content is undefined, which the host cannot see and no shader reaches by address.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, size: u64, usage: BufferUsage) -> Self {
-        BufferDesc { name: name.into(), size, usage, initialized: false, host_visible: false }
+        BufferDesc { name: name.into(), size, usage, initialized: false, host_visible: false, scatter: false }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::access::{Access, AccessFlags, Stages};
 use crate::resource::Resource;
+use crate::uploads::UploadChoice;
 use std::ops::Range;
 
 /// A planned frame.
@@ -24,6 +25,12 @@ pub struct Schedule {
     pub transfers: Vec<OwnershipTransfer>,
     /// Copy regions of all copy commands.
     pub regions: Vec<CopyRegion>,
+    /// Regions of all scatters.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub scatters: Vec<ScatterRegion>,
+    /// How uploads travel, and why.
+    #[cfg_attr(feature = "json", serde(default))]
+    pub uploads: UploadChoice,
     /// Kept nodes, in the order in which they run.
     pub order: Vec<Placed>,
     /// Nodes left out, in declaration order, with the reason.
@@ -64,6 +71,12 @@ impl Schedule {
         self.regions.get(range(regions)).unwrap_or(&[])
     }
 
+    /// The regions of a scatter.
+    #[must_use]
+    pub fn scatters_of(&self, regions: &Range<u32>) -> &[ScatterRegion] {
+        self.scatters.get(range(regions)).unwrap_or(&[])
+    }
+
     pub(crate) fn clear(&mut self) {
         self.resources.clear();
         for q in &mut self.queues {
@@ -73,6 +86,8 @@ impl Schedule {
         self.entries.clear();
         self.transfers.clear();
         self.regions.clear();
+        self.scatters.clear();
+        self.uploads = UploadChoice::default();
         self.order.clear();
         self.culled.clear();
         self.trimmed.clear();
@@ -108,6 +123,12 @@ pub enum Command {
         /// Destination buffer.
         to: BufferRef,
         /// Positions in [`Schedule::regions`]; ascending by destination, disjoint there.
+        regions: Range<u32>,
+    },
+    /// Uploads spread by a compute shader, in one dispatch: each invocation reads host bytes and writes them to their
+    /// place, `COMPUTE_SHADER` with `SHADER_STORAGE_READ` and `SHADER_STORAGE_WRITE`.
+    Scatter {
+        /// Positions in [`Schedule::scatters`]; disjoint at their destinations.
         regions: Range<u32>,
     },
     /// One `vkCmdFillBuffer`.
@@ -147,6 +168,18 @@ pub struct CopyRegion {
     pub node: u32,
     /// How many declared uploads, copies or readbacks became this region.
     pub merged: u32,
+}
+
+/// One region of a scatter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+pub struct ScatterRegion {
+    /// Source buffer.
+    pub from: BufferRef,
+    /// Destination buffer.
+    pub to: BufferRef,
+    /// The bytes.
+    pub region: CopyRegion,
 }
 
 /// One pipeline barrier call.

@@ -1,9 +1,15 @@
 //! Where earlier frames left each persistent resource, and what barriers already cover.
 
+mod coarsening;
+mod overwrite;
+
 use crate::access::{Queue, Stages};
 use crate::coverage::Coverage;
 use crate::pairs::{PairId, PairTable};
 use crate::resource::{BufferDesc, ResourceId};
+use coarsening::Coarsening;
+use overwrite::Pieces;
+pub(crate) use overwrite::{By, Written};
 use slotmap::{Key, KeyData, SlotMap};
 use smallvec::SmallVec;
 
@@ -37,6 +43,7 @@ pub struct GraphState {
     pub(crate) commits: u64,
     max_ranges: usize,
     coarsening: Coarsening,
+    pieces: Pieces,
 }
 
 /// One resource.
@@ -90,6 +97,41 @@ impl RangeState {
         }
     }
 
+    /// What is left of a range once it is written.
+    fn written(start: u64, mark: Mark) -> Self {
+        let mut writes = Marks::new();
+        writes.push(mark);
+        RangeState { start, init: Init::Yes, coarsened: false, writes, reads: Marks::new() }
+    }
+
+    /// Takes in a write of all of it.
+    #[inline]
+    pub(crate) fn overwrite(&mut self, mark: Mark) {
+        match self.writes.as_mut_slice() {
+            [only] => *only = mark,
+            _ => {
+                self.writes.clear();
+                self.writes.push(mark);
+            }
+        }
+        if !self.reads.is_empty() {
+            self.reads.clear();
+        }
+        self.init = Init::Yes;
+        self.coarsened = false;
+    }
+
+    /// The same from another byte on.
+    fn from(&self, start: u64) -> Self {
+        // Not by `clone`, which takes the marks one by one.
+        RangeState {
+            start,
+            writes: Marks::from_slice(&self.writes),
+            reads: Marks::from_slice(&self.reads),
+            ..*self
+        }
+    }
+
     /// Whether two neighbours say the same.
     fn same(&self, other: &Self) -> bool {
         self.init == other.init
@@ -114,7 +156,16 @@ impl RangeState {
 }
 
 /// Adds a mark; of two by the same access the newer stays.
+#[inline]
 pub(crate) fn note(marks: &mut Marks, mark: Mark) {
+    match marks.as_mut_slice() {
+        [] => marks.push(mark),
+        [one] if one.pair == mark.pair => one.level = one.level.max(mark.level),
+        _ => note_another(marks, mark),
+    }
+}
+
+fn note_another(marks: &mut Marks, mark: Mark) {
     match marks.iter_mut().find(|m| m.pair == mark.pair) {
         Some(known) => known.level = known.level.max(mark.level),
         None => {
@@ -163,6 +214,7 @@ impl GraphState {
             commits: 0,
             max_ranges: max_ranges.max(1),
             coarsening: Coarsening::default(),
+            pieces: Pieces::default(),
         }
     }
 
@@ -218,45 +270,6 @@ impl GraphState {
             self.coarsening.run(ranges, persistent.desc.size, self.max_ranges);
         }
         std::mem::swap(&mut persistent.ranges, ranges);
-    }
-}
-
-/// The memory that merging ranges needs.
-#[derive(Debug, Default)]
-struct Coarsening {
-    /// Per range but the last: the bytes that would owe too much if it merged with the next, and its position.
-    costs: Vec<(u64, u32)>,
-    /// Per range: whether it becomes part of the one before.
-    into_left: Vec<bool>,
-}
-
-impl Coarsening {
-    /// Merges neighbours until `max` are left, those first whose smaller half is smallest: the fewest bytes then owe
-    /// a dependency they do not need.
-    fn run(&mut self, ranges: &mut Ranges, size: u64, max: usize) {
-        let merges = ranges.len() - max;
-        self.costs.clear();
-        let ends = ranges.iter().skip(1).map(|r| r.start).chain([size]);
-        let mut lengths = ranges.iter().zip(ends).map(|(r, end)| end - r.start);
-        let mut left = lengths.next().unwrap_or(0);
-        for (i, right) in (0u32..).zip(lengths) {
-            self.costs.push((left.min(right), i));
-            left = right;
-        }
-        self.costs.select_nth_unstable(merges - 1);
-        self.into_left.clear();
-        self.into_left.resize(ranges.len(), false);
-        for &(_, i) in &self.costs[..merges] {
-            self.into_left[i as usize + 1] = true;
-        }
-        let mut position = 0;
-        ranges.dedup_by(|next, kept| {
-            position += 1;
-            if self.into_left[position] {
-                kept.absorb(next);
-            }
-            self.into_left[position]
-        });
     }
 }
 

@@ -373,7 +373,14 @@ fn a_transient_may_take_over_memory_that_an_earlier_frame_used() {
         let t = f.transient("t", 64);
         f.pass("make").overwrite(t, CW).finish();
         f.pass("use").read(t, CR).side_effects().finish();
-        let s = planner.plan_with(&f, &mut state, PlanOptions { causes: true }, &[Some(backing)]).unwrap();
+        let s = planner
+            .plan_with(
+                &f,
+                &mut state,
+                PlanOptions { causes: true, ..PlanOptions::default() },
+                &[Some(backing)],
+            )
+            .unwrap();
         assert_eq!(s.depth(), 1 + frame, "the second frame waits for the first one's use of the bytes");
         planner.commit(&mut state);
     }

@@ -145,6 +145,8 @@ fn frame() -> (FrameGraph, Schedule, GraphState) {
         barriers: vec![call(1, 0..1), call(2, 1..2), call(3, 2..5), call(4, 5..6)],
         entries,
         transfers: vec![],
+        scatters: vec![],
+        uploads: UploadChoice::default(),
         regions: vec![
             region(8192, 0, 64, 3, 1),
             region(1024, 0, 2048, 0, 2),

@@ -1,7 +1,7 @@
 //! Dumps of random frames, planned: what a dump finds out by itself agrees with what the planner did.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use memkit_graph::dump::CommandDump;
+use memkit_graph::dump::{CommandDump, RegionDump};
 use memkit_graph::*;
 
 struct Random(u64);
@@ -73,7 +73,7 @@ fn declare(random: &mut Random, buffers: &[ResourceId]) -> FrameGraph {
 
 #[test]
 fn a_dump_agrees_with_the_plan_it_shows() {
-    let (mut causes, mut merged, mut trimmed, mut culled, mut covered) = (0, 0, 0, 0, 0);
+    let (mut causes, mut merged, mut trimmed, mut culled, mut covered, mut scattered) = (0, 0, 0, 0, 0, 0);
     for seed in 1..15_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut state = GraphState::new();
@@ -81,13 +81,20 @@ fn a_dump_agrees_with_the_plan_it_shows() {
         let buffers: Vec<ResourceId> = (0..4)
             .map(|i| {
                 let desc = BufferDesc::new(format!("b{i}"), SIZE, usage);
-                state.add_buffer(BufferDesc { initialized: true, host_visible: i == 3, ..desc })
+                state.add_buffer(BufferDesc {
+                    initialized: true,
+                    host_visible: i == 3,
+                    scatter: i < 2,
+                    ..desc
+                })
             })
             .collect();
         let mut planner = Planner::new();
         for frame in 0..3 {
             let g = declare(&mut random, &buffers);
-            let Ok(schedule) = planner.plan(&g, &mut state).cloned() else {
+            let uploads = if seed % 2 == 0 { UploadRule::Scatter } else { UploadRule::Copy };
+            let options = PlanOptions { causes: true, uploads };
+            let Ok(schedule) = planner.plan_with(&g, &mut state, options, &[]).cloned() else {
                 continue; // One pass may use bytes in ways that contradict each other.
             };
             let dump = FrameDump::new("random", &g, &schedule, &state);
@@ -115,17 +122,24 @@ fn a_dump_agrees_with_the_plan_it_shows() {
             let mut shown = vec![0; dump.nodes.len()];
             for level in &dump.queues[0].levels {
                 for command in &level.commands {
+                    let mut regions_shown = |regions: &[&RegionDump]| {
+                        for r in regions {
+                            r.nodes.iter().for_each(|&n| shown[n as usize] += 1);
+                            assert_eq!(r.nodes.len(), r.merged as usize, "{r:?} {}", context());
+                            merged += usize::from(r.merged > 1);
+                        }
+                    };
                     match command {
                         CommandDump::Pass { node } => shown[*node as usize] += 1,
                         CommandDump::Fill { nodes, .. } => {
                             nodes.iter().for_each(|&n| shown[n as usize] += 1);
                         }
                         CommandDump::Copy { regions, .. } => {
-                            for r in regions {
-                                r.nodes.iter().for_each(|&n| shown[n as usize] += 1);
-                                assert_eq!(r.nodes.len(), r.merged as usize, "{r:?} {}", context());
-                                merged += usize::from(r.merged > 1);
-                            }
+                            regions_shown(&regions.iter().collect::<Vec<_>>());
+                        }
+                        CommandDump::Scatter { regions } => {
+                            scattered += regions.len();
+                            regions_shown(&regions.iter().map(|r| &r.region).collect::<Vec<_>>());
                         }
                     }
                 }
@@ -143,6 +157,6 @@ fn a_dump_agrees_with_the_plan_it_shows() {
             planner.commit(&mut state);
         }
     }
-    let seen = [causes, merged, trimmed, culled, covered];
+    let seen = [causes, merged, trimmed, culled, covered, scattered];
     assert!(seen.iter().all(|&n| n > 20), "all of it happens: {seen:?}");
 }

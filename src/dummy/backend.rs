@@ -5,6 +5,7 @@ use super::memory::{Block, DeviceToken};
 use super::record::{Recorded, misfit};
 use super::{DummyBackend, DummyBackendConfig, DummyContext, DummyRecording, serve};
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
+use memkit_graph::UploadCosts;
 use slotmap::SlotMap;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -160,6 +161,10 @@ unsafe impl MkGpuBackend for DummyBackend {
 
     fn capabilities(&self) -> &MkCapabilities {
         &self.capabilities
+    }
+
+    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+        Ok(self.config().upload_costs)
     }
 
     fn buffer_size(buffer: &DummyBuffer) -> u64 {

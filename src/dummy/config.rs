@@ -1,6 +1,6 @@
 //! How the simulated device behaves.
 
-use memkit_graph::Stages;
+use memkit_graph::{Stages, UploadCosts};
 
 /// Settings of a [`DummyBackend`](crate::DummyBackend).
 ///
@@ -35,6 +35,12 @@ pub struct DummyBackendConfig {
     /// [`MkError::OutOfMemory`](crate::MkError::OutOfMemory). Vulkan's `maxMemoryAllocationCount` may be as low as 4096.
     /// Default: no limit.
     pub allocation_limit: usize,
+    /// Whether it can scatter uploads ([`MkCapabilities::scatter_uploads`](crate::MkCapabilities::scatter_uploads)).
+    /// Default: `true`.
+    pub scatter_uploads: bool,
+    /// What uploads cost, as the device reports it: what [`MkUploadMethod::Auto`](crate::MkUploadMethod::Auto) goes by.
+    /// Default: all zero, and uploads are copied.
+    pub upload_costs: UploadCosts,
     /// Leaves out one barrier call: the one with this number, counted from 0 over the life of the device, in the order
     /// in which they run. A tool to prove that tests notice a missing barrier: with `check` on it gives reports and
     /// wrong bytes. Default: none.
@@ -75,6 +81,8 @@ impl Default for DummyBackendConfig {
             non_coherent_atom_size: 64,
             memory_limit: usize::MAX,
             allocation_limit: usize::MAX,
+            scatter_uploads: true,
+            upload_costs: UploadCosts::default(),
             skip_barrier: None,
             adversary: None,
             queue_families: 1,

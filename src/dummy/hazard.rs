@@ -26,7 +26,7 @@ pub enum MkHazardKind {
     NotVisible,
     /// A read of bytes that nothing wrote.
     Uninitialized,
-    /// Regions of one copy that overlap where they must not.
+    /// Regions of one copy, or of one scatter, that overlap where they must not.
     OverlappingRegions,
     /// Bytes beyond the end of a buffer.
     OutOfBounds,
@@ -117,7 +117,7 @@ impl MkHazardKind {
             K::NotAvailable => "earlier write not made available",
             K::NotVisible => "earlier write not visible",
             K::Uninitialized => "read of uninitialised bytes",
-            K::OverlappingRegions => "overlapping regions in one copy",
+            K::OverlappingRegions => "overlapping regions in one command",
             K::OutOfBounds => "out of bounds",
             K::Misaligned => "misaligned",
             K::UseAfterFree => "use after free",
@@ -172,6 +172,8 @@ pub enum MkHazardWork {
         /// Name of the destination buffer.
         to: Arc<str>,
     },
+    /// Uploads scattered by a compute shader.
+    Scatter,
     /// A fill command.
     Fill {
         /// Name of the buffer.
@@ -217,6 +219,7 @@ impl fmt::Display for MkHazardParty {
         match &self.work {
             MkHazardWork::Pass(name) => write!(f, "pass `{name}`")?,
             MkHazardWork::Copy { from, to } => write!(f, "copy from `{from}` to `{to}`")?,
+            MkHazardWork::Scatter => f.write_str("scatter of uploads")?,
             MkHazardWork::Fill { to } => write!(f, "fill of `{to}`")?,
             MkHazardWork::Release { from, to } => write!(f, "release from family {from} to {to}")?,
             MkHazardWork::Acquire { from, to } => write!(f, "acquire from family {from} by {to}")?,

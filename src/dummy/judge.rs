@@ -6,7 +6,7 @@ use super::memory::Block;
 use super::model::{Keep, Model, Verdict};
 use super::queue::Shared;
 use super::record::{PassRecord, Recorded, Step, fits, span};
-use memkit_graph::{Access, CopyRegion};
+use memkit_graph::Access;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ const NAMES: usize = 4096;
 /// What the model says about the bytes of one command.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// Bytes it reads that it may not see: of a pass by buffer, of a copy by region, in bytes of the source.
+    /// Bytes it reads that it may not see: of a pass by buffer, of a copy or a scatter by region, in bytes of the
+    /// source.
     pub(super) stale: Vec<(u32, Range<u64>)>,
     /// Bytes, by buffer, that are undefined once the command ran.
     pub(super) torn: Vec<(u32, Range<u64>)>,
@@ -37,8 +38,10 @@ pub(super) struct Judge {
     /// `None`: nothing is checked.
     pub(super) model: Option<Model>,
     pub(super) names: HashSet<Arc<str>>,
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     order: Vec<Range<u64>>,
+    /// What a scatter touches: buffer, first byte, one past the last, and whether it is read.
+    pub(super) touched: Vec<(u32, u64, u64, bool)>,
     /// Of each explicit order whose first command ran: its number in the model.
     pub(super) ordered: Vec<Option<usize>>,
     /// Of the command judged last.
@@ -56,6 +59,7 @@ impl Judge {
             names: HashSet::new(),
             verdict: Verdict::default(),
             order: Vec::new(),
+            touched: Vec::new(),
             ordered: Vec::new(),
             effects: Effects::default(),
             family: 0,
@@ -103,6 +107,7 @@ impl Judge {
             }
             Some(Step::Pass(at)) => self.pass(recorded, *at),
             Some(Step::Copy { from, to, regions }) => self.copy(recorded, *from, *to, regions.clone()),
+            Some(Step::Scatter { regions }) => self.scatter(recorded, regions.clone()),
             Some(Step::Fill { to, offset, size, .. }) => {
                 self.fill(recorded, *to, *offset..offset.saturating_add(*size));
             }
@@ -179,7 +184,9 @@ impl Judge {
         }
         let regions = regions.iter().zip(0..).filter(|(r, _)| fits(r, from, to));
         if self.model.is_some() {
-            self.overlaps(from, to, regions.clone().map(|(r, _)| r), &party(Access::NONE));
+            let destinations = regions.clone().map(|(r, _)| span(r.dst, r));
+            let sources = regions.clone().filter(|_| Arc::ptr_eq(from, to)).map(|(r, _)| span(r.src, r));
+            self.overlaps(to, destinations, sources, &party(Access::NONE));
         }
         let Some(model) = &mut self.model else { return };
         let Effects { stale, torn } = &mut self.effects;
@@ -200,12 +207,12 @@ impl Judge {
         }
     }
 
-    /// Reports regions of one copy that overlap: destinations among themselves, or with sources of the same buffer.
-    fn overlaps<'r>(
+    /// Reports regions of one command that overlap in a buffer: destinations among themselves, or with sources.
+    pub(super) fn overlaps(
         &mut self,
-        from: &Arc<Block>,
         to: &Arc<Block>,
-        regions: impl Iterator<Item = &'r CopyRegion> + Clone,
+        destinations: impl Iterator<Item = Range<u64>>,
+        sources: impl Iterator<Item = Range<u64>>,
         party: &MkHazardParty,
     ) {
         let report = |a: &Range<u64>, b: &Range<u64>, what: &str| {
@@ -226,7 +233,7 @@ impl Judge {
             });
         };
         self.order.clear();
-        self.order.extend(regions.clone().map(|r| span(r.dst, r)));
+        self.order.extend(destinations);
         self.order.sort_unstable_by_key(|r| (r.start, r.end));
         let mut last: Option<&Range<u64>> = None;
         for range in &self.order {
@@ -236,13 +243,10 @@ impl Judge {
             // The one that reaches furthest is the one the next can overlap.
             last = last.filter(|l| l.end >= range.end).or(Some(range));
         }
-        if Arc::ptr_eq(from, to) {
-            for r in regions {
-                let source = span(r.src, r);
-                let near = self.order.partition_point(|d| d.start < source.end);
-                for range in self.order.get(..near).unwrap_or(&[]) {
-                    report(&source, range, "source");
-                }
+        for source in sources {
+            let near = self.order.partition_point(|d| d.start < source.end);
+            for range in self.order.get(..near).unwrap_or(&[]) {
+                report(&source, range, "source");
             }
         }
     }
@@ -276,7 +280,13 @@ impl Judge {
         self.effects.torn.extend(self.verdict.torn.drain(..).map(|r| (at, r)));
     }
 
-    fn out_of_bounds(&self, block: &Arc<Block>, range: Range<u64>, party: MkHazardParty, and: &str) {
+    pub(super) fn out_of_bounds(
+        &self,
+        block: &Arc<Block>,
+        range: Range<u64>,
+        party: MkHazardParty,
+        and: &str,
+    ) {
         self.shared.reports.push(MkHazard {
             kind: MkHazardKind::OutOfBounds,
             buffer: block.name.clone(),

@@ -18,6 +18,7 @@ mod order;
 mod queue;
 mod record;
 mod run;
+mod scatter;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,7 @@ impl DummyBackend {
         capabilities.driver = concat!("memkit-gpu ", env!("CARGO_PKG_VERSION")).to_owned();
         capabilities.max_buffer_size = config.max_buffer_size as u64;
         capabilities.non_coherent_atom_size = config.non_coherent_atom_size.max(1) as u64;
+        capabilities.scatter_uploads = config.scatter_uploads;
         capabilities.unified_memory = !config.simulate_device_local;
         capabilities.stages = config.stages | memkit_graph::Queue::Transfer.supported_stages();
         capabilities.queues.push("graphics, compute, transfer".to_owned());

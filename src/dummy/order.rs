@@ -5,7 +5,9 @@ use super::hazard::{MkHazard, MkHazardKind, MkHazardParty, MkHazardWork};
 use super::judge::{Judge, intern};
 use super::record::{Recorded, Step};
 use crate::MkRecordInput;
-use memkit_graph::{Access, AccessFlags, BufferRef, Command, NodeKind, ResourceSlice, Stages, Use};
+use memkit_graph::{
+    Access, AccessFlags, BufferRef, Command, CopyRegion, NodeKind, ResourceSlice, Stages, Use,
+};
 
 /// What a pass that declares nothing may do.
 pub(super) const ANYTHING: Access =
@@ -33,6 +35,12 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
         _ => (local, 0),
     };
     let end = |end: u64| if end == ResourceSlice::WHOLE { u64::MAX } else { end };
+    // The same shift from source to destination, and bytes in common.
+    let is_part = |r: &CopyRegion| {
+        r.src.wrapping_sub(r.dst) == start.wrapping_sub(to.slice.start)
+            && r.dst < end(to.slice.end)
+            && to.slice.start < r.dst.saturating_add(r.size)
+    };
     commands.iter().position(|c| match c {
         Command::Barrier(call) => {
             now = schedule.barriers.get(*call as usize).map_or(now, |c| c.level);
@@ -45,13 +53,12 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
                 && declared.kind == (NodeKind::Fill { value: *value })
         }
         Command::Copy { from, to: there, regions } if *there == local && *from == source => {
-            schedule.regions_of(regions).iter().any(|r| {
-                // The same shift from source to destination, and bytes in common.
-                r.src.wrapping_sub(r.dst) == start.wrapping_sub(to.slice.start)
-                    && r.dst < end(to.slice.end)
-                    && to.slice.start < r.dst.saturating_add(r.size)
-            })
+            schedule.regions_of(regions).iter().any(is_part)
         }
+        Command::Scatter { regions } => schedule
+            .scatters_of(regions)
+            .iter()
+            .any(|s| (s.from, s.to) == (source, local) && is_part(&s.region)),
         _ => false,
     })
 }
@@ -107,6 +114,7 @@ impl Judge {
                 MkHazardWork::Pass(intern(&mut self.names, text.unwrap_or("")))
             }
             Some(Step::Copy { from, to, .. }) => MkHazardWork::Copy { from: name(*from), to: name(*to) },
+            Some(Step::Scatter { .. }) => MkHazardWork::Scatter,
             Some(Step::Fill { to, .. }) => MkHazardWork::Fill { to: name(*to) },
             _ => MkHazardWork::Submission,
         }

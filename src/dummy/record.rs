@@ -35,6 +35,7 @@ pub(super) struct Recorded {
     pub(super) steps: Vec<Step>,
     pub(super) entries: Vec<BarrierEntry>,
     pub(super) regions: Vec<CopyRegion>,
+    pub(super) scatters: Vec<Scattered>,
     pub(super) transfers: Vec<Transfer>,
     /// The schedule's resources.
     pub(super) resources: Vec<Resource>,
@@ -66,8 +67,18 @@ pub(super) enum Step {
     Pass(usize),
     /// Positions in `regions`.
     Copy { from: u32, to: u32, regions: Range<usize> },
+    /// Positions in `scatters`.
+    Scatter { regions: Range<usize> },
     /// As in the schedule.
     Fill { to: u32, offset: u64, size: u64, value: u32 },
+}
+
+/// One region of a scatter.
+#[derive(Clone, Copy)]
+pub(super) struct Scattered {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) region: CopyRegion,
 }
 
 /// Half of an ownership transfer.
@@ -120,6 +131,7 @@ impl Recorded {
         self.steps.clear();
         self.entries.clear();
         self.regions.clear();
+        self.scatters.clear();
         self.transfers.clear();
         self.resources.clear();
         self.buffers.clear();
@@ -185,6 +197,14 @@ impl Recorded {
                     to: self.buffer(*to, input)?,
                     regions: append(&mut self.regions, schedule.regions_of(regions)),
                 },
+                Command::Scatter { regions } => {
+                    let start = self.scatters.len();
+                    for s in schedule.scatters_of(regions) {
+                        let (from, to) = (self.buffer(s.from, input)?, self.buffer(s.to, input)?);
+                        self.scatters.push(Scattered { from, to, region: s.region });
+                    }
+                    Step::Scatter { regions: start..self.scatters.len() }
+                }
                 Command::Fill { to, offset, size, value } => {
                     Step::Fill { to: self.buffer(*to, input)?, offset: *offset, size: *size, value: *value }
                 }
@@ -247,9 +267,13 @@ impl Recorded {
                 let start = self.order_accesses.len();
                 let node = input.graph.node(pass.index());
                 let uses = node.map_or(&[][..], |n| input.graph.uses(n));
-                let declared =
-                    uses.iter().map(|u| u.access).chain(Some(extra).filter(|e| *e != Access::NONE));
-                self.order_accesses.extend(declared.map(|access| run_by(self.stages, access)));
+                match step(pass).and_then(|at| self.steps.get(at)) {
+                    // Whatever way an upload was declared to write: the shader writes.
+                    Some(Step::Scatter { .. }) => self.order_accesses.push(Access::COMPUTE_STORAGE_WRITE),
+                    _ => self.order_accesses.extend(uses.iter().map(|u| run_by(self.stages, u.access))),
+                }
+                let extra = Some(extra).filter(|e| *e != Access::NONE);
+                self.order_accesses.extend(extra.map(|e| run_by(self.stages, e)));
                 if self.order_accesses.len() == start {
                     self.order_accesses.push(run_by(self.stages, super::order::ANYTHING));
                 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// The device's side of the queue: owned by its thread.
 pub(super) struct Runner {
-    judge: Judge,
-    token: DeviceToken,
+    pub(super) judge: Judge,
+    pub(super) token: DeviceToken,
 }
 
 impl Runner {
@@ -48,6 +48,7 @@ impl Runner {
             Some(Step::Copy { from, to, regions }) => {
                 self.copy(recorded, (*from, *to), regions.clone());
             }
+            Some(Step::Scatter { regions }) => self.scatter(recorded, regions.clone()),
             Some(Step::Fill { to, offset, size, value }) => {
                 let range = *offset..offset.saturating_add(*size);
                 if let Some(to) = recorded.buffers.get(*to as usize).filter(|to| can_fill(to, &range)) {

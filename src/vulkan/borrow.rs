@@ -42,6 +42,10 @@ pub struct VulkanBorrow {
     pub optional_stages: Stages,
     /// Whether `device` was made with the feature `bufferDeviceAddress`.
     pub buffer_device_address: bool,
+    /// Whether `device` was made with the feature `storageBuffer8BitAccess` too. With both features uploads may be
+    /// [scattered](crate::graph::uploads), by dispatches on `queue`; what they cost is then measured on it once, within a
+    /// few milliseconds (see [`MkUploadMethod`](crate::MkUploadMethod)). Without, they are copied.
+    pub storage_buffer_8bit_access: bool,
     /// Whether `instance` was made with `VK_EXT_debug_utils`; then objects get names and passes labels.
     pub debug_utils: bool,
 }

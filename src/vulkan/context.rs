@@ -9,7 +9,8 @@ use ash::vk;
 /// Records one pass: the command buffer, and look-ups of what the pass declared.
 ///
 /// The command buffer is inside no render pass; whatever a pass binds or begins, it must end what it began. Barriers
-/// between passes are in place already. Nothing bound by an earlier pass may be relied on.
+/// between passes are in place already. What is bound, and what push constants hold, when a pass begins is undefined:
+/// earlier passes and the library itself, which scatters uploads by a compute pipeline of its own, leave theirs behind.
 pub struct VulkanContext<'a> {
     gpu: &'a Gpu,
     commands: vk::CommandBuffer,

@@ -22,6 +22,8 @@ pub(super) struct Gpu {
     pub(super) buffer_device_address: bool,
     /// Those of the stages that need a feature for which the device has it.
     pub(super) optional_stages: Stages,
+    /// Whether it has the features that scattering uploads takes.
+    pub(super) scatter: bool,
     pub(super) sync2: Sync2,
     pub(super) debug: Debug,
     queue: vk::Queue,
@@ -60,6 +62,7 @@ impl Gpu {
             api_version: chosen.api_version,
             buffer_device_address: chosen.buffer_device_address,
             optional_stages: optional_stages(&config.device_features),
+            scatter: chosen.buffer_device_address && chosen.storage_buffer_8bit_access,
             queue,
             queue_lock: QueueLock::Own(Mutex::new(())),
             lost: AtomicBool::new(false),
@@ -80,6 +83,7 @@ impl Gpu {
             api_version: borrow.api_version,
             buffer_device_address: borrow.buffer_device_address,
             optional_stages: borrow.optional_stages & Stages::OPTIONAL,
+            scatter: borrow.buffer_device_address && borrow.storage_buffer_8bit_access,
             queue: borrow.queue,
             queue_lock: borrow.queue_lock.map_or_else(|| QueueLock::Own(Mutex::new(())), QueueLock::Shared),
             lost: AtomicBool::new(false),
@@ -209,7 +213,8 @@ fn create_device(
         .queue_priorities(&[1.0])];
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
         .timeline_semaphore(true)
-        .buffer_device_address(chosen.buffer_device_address);
+        .buffer_device_address(chosen.buffer_device_address)
+        .storage_buffer8_bit_access(chosen.storage_buffer_8bit_access);
     let mut sync2 = vk::PhysicalDeviceSynchronization2Features::default().synchronization2(true);
     let info = vk::DeviceCreateInfo::default()
         .queue_create_infos(&queues)

@@ -24,6 +24,8 @@ pub struct VulkanBuffer {
     coherent: bool,
     slot: u32,
     address: vk::DeviceAddress,
+    /// Whether the address was asked for, and is not only there for uploads.
+    by_address: bool,
 }
 
 /// Where a buffer is mapped.
@@ -41,7 +43,15 @@ const ELSEWHERE: u32 = u32::MAX;
 impl VulkanBuffer {
     /// A buffer of somebody else's.
     pub(super) fn elsewhere(raw: vk::Buffer, size: u64) -> Self {
-        VulkanBuffer { raw, size, mapped: None, coherent: true, slot: ELSEWHERE, address: 0 }
+        VulkanBuffer {
+            raw,
+            size,
+            mapped: None,
+            coherent: true,
+            slot: ELSEWHERE,
+            address: 0,
+            by_address: false,
+        }
     }
 
     /// The Vulkan handle.
@@ -59,6 +69,11 @@ impl VulkanBuffer {
     /// Its address for shaders, if it was made with [`BufferUsage::DEVICE_ADDRESS`].
     #[must_use]
     pub fn device_address(&self) -> Option<vk::DeviceAddress> {
+        self.any_address().filter(|_| self.by_address)
+    }
+
+    /// Its address, whatever it was made for; none of somebody else's buffer, and on a device without addresses.
+    pub(super) fn any_address(&self) -> Option<vk::DeviceAddress> {
         (self.address != 0).then_some(self.address)
     }
 
@@ -151,6 +166,8 @@ impl Memory {
         if by_address && !gpu.buffer_device_address {
             return Err(refused("vkCreateBuffer", "the device has no bufferDeviceAddress"));
         }
+        // A shader scatters uploads to any buffer, and from any that is mapped.
+        let usage = if gpu.scatter { usage | BufferUsage::DEVICE_ADDRESS } else { usage };
         let info = vk::BufferCreateInfo::default()
             .size(desc.size)
             .usage(vk::BufferUsageFlags::from_raw(usage.bits()))
@@ -170,7 +187,7 @@ impl Memory {
             let _ = slots.allocator.free(allocation);
             return Err(self.not_made(desc, "vkBindBufferMemory", e));
         }
-        let address = if by_address {
+        let address = if usage.contains(BufferUsage::DEVICE_ADDRESS) {
             let info = vk::BufferDeviceAddressInfo::default().buffer(raw);
             // SAFETY: the buffer is bound and has the usage flag, the feature is enabled.
             unsafe { gpu.device.get_buffer_device_address(&info) }
@@ -181,7 +198,7 @@ impl Memory {
         let coherent = allocation.memory_properties().contains(vk::MemoryPropertyFlags::HOST_COHERENT);
         let slot = slots.put(Slot { raw: unbound.take(), allocation });
         let mapped = host.map(|p| Mapped(p.cast()));
-        Ok(VulkanBuffer { raw, size: desc.size, mapped, coherent, slot, address })
+        Ok(VulkanBuffer { raw, size: desc.size, mapped, coherent, slot, address, by_address })
     }
 
     /// A buffer could not be made, because `call` failed.
@@ -266,6 +283,14 @@ impl Memory {
             // A failure to free is a bug of the allocator; the memory comes back when it is dropped.
             let _ = slots.allocator.free(slot.allocation);
         }
+    }
+
+    /// As [`MkGpuBackend::flush`](crate::MkGpuBackend::flush), of a buffer of this memory that lives.
+    pub(super) fn flush(&self, buffer: &VulkanBuffer, range: Range<u64>) -> Result<(), MkError> {
+        self.with_atoms(buffer, range, "vkFlushMappedMemoryRanges", |device, mapped| {
+            // SAFETY: the memory is mapped and the range is made of whole atoms.
+            unsafe { device.flush_mapped_memory_ranges(&[mapped]) }
+        })
     }
 
     /// The whole atoms around `range` of a buffer, unless its memory is coherent.

@@ -10,6 +10,7 @@ mod atoms;
 mod borrow;
 mod config;
 mod context;
+mod costs;
 mod debug;
 mod device;
 mod import;
@@ -20,6 +21,7 @@ mod log;
 mod memory;
 mod record;
 mod result;
+mod scatter;
 mod select;
 mod submit;
 #[cfg(test)]
@@ -36,7 +38,7 @@ pub use record::VulkanRecording;
 use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
 use ash::vk;
 use device::Gpu;
-use memkit_graph::{Queue, Stages};
+use memkit_graph::{Queue, Stages, UploadCosts};
 use memory::Memory;
 use record::Recorders;
 use std::ops::Range;
@@ -60,7 +62,7 @@ pub struct VulkanBackend {
     capabilities: MkCapabilities,
     recorders: Arc<Recorders>,
     timeline: Timeline,
-    memory: Memory,
+    memory: Arc<Memory>,
     /// Last: all others are made from it.
     gpu: Arc<Gpu>,
 }
@@ -89,8 +91,8 @@ impl VulkanBackend {
     /// - `queue` is a queue of `queue_family` that `device` was made with, not a protected one;
     /// - `api_version` is at most what the application asked for and what instance and device have;
     /// - the features `timelineSemaphore` and `synchronization2` are enabled on `device`, and below version 1.3 the
-    ///   extension `VK_KHR_synchronization2`; `bufferDeviceAddress` if the field says so, and those of
-    ///   the `optional_stages`;
+    ///   extension `VK_KHR_synchronization2`; `bufferDeviceAddress` and `storageBuffer8BitAccess` if the fields say so, and
+    ///   those of the `optional_stages`;
     /// - `VK_EXT_debug_utils` is enabled on `instance` if the field says so;
     /// - `portability_subset` is enabled where the device has it, as Vulkan asks for;
     /// - whoever else uses `queue` (`vkQueueSubmit`, `vkQueuePresentKHR`, `vkQueueWaitIdle`, `vkDeviceWaitIdle` and the
@@ -114,10 +116,10 @@ impl VulkanBackend {
         // Each part cleans up after itself, and the device goes with the last of them.
         let gpu = Arc::new(gpu);
         let (mut capabilities, atom) = capabilities(&gpu);
-        let memory = Memory::new(&gpu, atom, capabilities.max_buffer_size)?;
+        let memory = Arc::new(Memory::new(&gpu, atom, capabilities.max_buffer_size)?);
         capabilities.unified_memory = kinds::has_unified(memory.types());
         let timeline = Timeline::new(&gpu)?;
-        let recorders = Recorders::new(&gpu);
+        let recorders = Recorders::new(&gpu, &memory);
         Ok(VulkanBackend { capabilities, recorders, timeline, memory, gpu })
     }
 
@@ -178,7 +180,8 @@ impl VulkanBackend {
         self.gpu.instance.log.clone()
     }
 
-    /// How many buffers live.
+    /// How many buffers live, those included in which the backend keeps tables of scattered uploads: one a frame in
+    /// flight, once there are such uploads.
     #[must_use]
     pub fn buffer_count(&self) -> usize {
         self.memory.count()
@@ -218,6 +221,13 @@ unsafe impl MkGpuBackend for VulkanBackend {
         &self.capabilities
     }
 
+    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+        if !self.gpu.scatter {
+            return Ok(UploadCosts::default());
+        }
+        costs::measure(&self.gpu, &self.memory, &*self.recorders.scatter()?)
+    }
+
     fn buffer_size(buffer: &VulkanBuffer) -> u64 {
         buffer.size()
     }
@@ -236,10 +246,7 @@ unsafe impl MkGpuBackend for VulkanBackend {
     }
 
     unsafe fn flush(&self, buffer: &VulkanBuffer, range: Range<u64>) -> Result<(), MkError> {
-        self.memory.with_atoms(buffer, range, "vkFlushMappedMemoryRanges", |device, mapped| {
-            // SAFETY: the memory is mapped and the range is made of whole atoms.
-            unsafe { device.flush_mapped_memory_ranges(&[mapped]) }
-        })
+        self.memory.flush(buffer, range)
     }
 
     unsafe fn invalidate(&self, buffer: &VulkanBuffer, range: Range<u64>) -> Result<(), MkError> {
@@ -303,6 +310,7 @@ fn capabilities(gpu: &Gpu) -> (MkCapabilities, u64) {
     };
     let atom = properties.limits.non_coherent_atom_size;
     capabilities.non_coherent_atom_size = atom;
+    capabilities.scatter_uploads = gpu.scatter;
     let flags = families.get(gpu.queue_family as usize).map_or(vk::QueueFlags::empty(), |f| f.queue_flags);
     let names = [
         (vk::QueueFlags::GRAPHICS, "graphics"),

@@ -2,11 +2,13 @@
 
 use super::context::VulkanContext;
 use super::device::Gpu;
+use super::memory::Memory;
 use super::result::refused;
+use super::scatter::{self, Scatter, Table};
 use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkError, MkRecordInput, MkRecordPass};
 use ash::vk;
-use memkit_graph::{BarrierCall, BufferRef, Command, CopyRegion, Schedule};
+use memkit_graph::{BarrierCall, BufferRef, Command, Schedule};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +17,7 @@ struct Recorder {
     pool: vk::CommandPool,
     commands: vk::CommandBuffer,
     scratch: Scratch,
+    table: Table,
 }
 
 #[derive(Default)]
@@ -28,6 +31,10 @@ struct Scratch {
 /// Recorders that wait for their next use.
 pub(super) struct Recorders {
     idle: Mutex<Idle>,
+    /// Made when uploads are scattered for the first time.
+    scatter: Mutex<Option<Arc<Scatter>>>,
+    /// Of the recorders' tables.
+    memory: Arc<Memory>,
     gpu: Arc<Gpu>,
 }
 
@@ -74,8 +81,20 @@ impl Drop for VulkanRecording {
 }
 
 impl Recorders {
-    pub(super) fn new(gpu: &Arc<Gpu>) -> Arc<Self> {
-        Arc::new(Recorders { idle: Mutex::default(), gpu: Arc::clone(gpu) })
+    pub(super) fn new(gpu: &Arc<Gpu>, memory: &Arc<Memory>) -> Arc<Self> {
+        let (memory, gpu) = (Arc::clone(memory), Arc::clone(gpu));
+        Arc::new(Recorders { idle: Mutex::default(), scatter: Mutex::default(), memory, gpu })
+    }
+
+    /// The pipeline that scatters uploads.
+    pub(super) fn scatter(&self) -> Result<Arc<Scatter>, MkError> {
+        let mut made = self.scatter.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scatter) = &*made {
+            return Ok(Arc::clone(scatter));
+        }
+        let scatter = Arc::new(Scatter::new(&self.gpu)?);
+        *made = Some(Arc::clone(&scatter));
+        Ok(scatter)
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -119,7 +138,7 @@ impl Recorders {
         self.gpu.debug.name(pool, "memkit recorder");
         self.gpu.debug.name(commands, "memkit recorder");
         self.lock().made += 1;
-        Ok(Recorder { pool, commands, scratch: Scratch::default() })
+        Ok(Recorder { pool, commands, scratch: Scratch::default(), table: Table::default() })
     }
 }
 
@@ -178,8 +197,22 @@ pub(super) unsafe fn record(
     }
     let mut recording = recorders.begin(completed)?;
     let Some(recorder) = &mut recording.recorder else { return Err(refused("record", "no recorder")) };
-    let (commands, scratch) = (recorder.commands, &mut recorder.scratch);
+    let (commands, scratch, table) = (recorder.commands, &mut recorder.scratch, &mut recorder.table);
+    let scatter = match scatter::pieces(&input.schedule.scatters) {
+        0 => None,
+        pieces => {
+            // SAFETY: the recorder's last submission is done, or it was never submitted.
+            unsafe { table.begin(&recorders.memory, pieces) }?;
+            Some(recorders.scatter()?)
+        }
+    };
     gpu.debug.begin(commands, &mut scratch.name, input.name);
+    scratch.regions.clear();
+    scratch.regions.extend(input.schedule.regions.iter().map(|r| vk::BufferCopy {
+        src_offset: r.src,
+        dst_offset: r.dst,
+        size: r.size,
+    }));
     for command in input.schedule.queues.first().map_or(&[][..], |q| &q.commands) {
         match command {
             Command::Barrier(i) => {
@@ -189,7 +222,17 @@ pub(super) unsafe fn record(
             }
             Command::Copy { from, to, regions } => {
                 let (from, to) = (buffer(&input, *from)?, buffer(&input, *to)?);
-                copy(gpu, commands, scratch, from.raw(), to.raw(), input.schedule.regions_of(regions));
+                let regions = regions.start as usize..regions.end as usize;
+                let regions = scratch.regions.get(regions).filter(|r| !r.is_empty()).ok_or_else(misfit)?;
+                // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
+                unsafe { gpu.device.cmd_copy_buffer(commands, from.raw(), to.raw(), regions) };
+            }
+            Command::Scatter { regions } => {
+                let Some(scatter) = &scatter else { return Err(misfit()) };
+                gpu.debug.begin(commands, &mut scratch.name, "scatter uploads");
+                let filled = table.fill(&input, input.schedule.scatters_of(regions))?;
+                scatter.dispatch(commands, &filled);
+                gpu.debug.end(commands);
             }
             Command::Fill { to, offset, size, value } => {
                 let to = buffer(&input, *to)?;
@@ -205,6 +248,9 @@ pub(super) unsafe fn record(
         }
     }
     gpu.debug.end(commands);
+    if scatter.is_some() {
+        table.flush(&recorders.memory)?;
+    }
     // SAFETY: begun by `Recorders::begin`, and used by nobody else.
     unsafe { gpu.device.end_command_buffer(commands) }.map_err(|e| gpu.failed("vkEndCommandBuffer", e))?;
     Ok(recording)
@@ -214,7 +260,7 @@ fn buffer(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<Vul
     input.buffer(at).ok_or_else(misfit)
 }
 
-fn misfit() -> MkError {
+pub(super) fn misfit() -> MkError {
     refused("record", "the schedule names something that was not given with it")
 }
 
@@ -267,27 +313,6 @@ fn barrier(
         .buffer_memory_barriers(&scratch.transfers);
     // SAFETY: commands are recorded; stages and accesses fit each other and the queue, the planner sees to it.
     unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
-}
-
-fn copy(
-    gpu: &Gpu,
-    commands: vk::CommandBuffer,
-    scratch: &mut Scratch,
-    from: vk::Buffer,
-    to: vk::Buffer,
-    regions: &[CopyRegion],
-) {
-    if regions.is_empty() {
-        return;
-    }
-    scratch.regions.clear();
-    scratch.regions.extend(regions.iter().map(|r| vk::BufferCopy {
-        src_offset: r.src,
-        dst_offset: r.dst,
-        size: r.size,
-    }));
-    // SAFETY: commands are recorded; both buffers live and hold their regions, the caller of `record` says.
-    unsafe { gpu.device.cmd_copy_buffer(commands, from, to, &scratch.regions) };
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub(super) struct Candidate {
     pub(super) sync2_khr: bool,
     pub(super) portability_subset: bool,
     pub(super) buffer_device_address: bool,
+    pub(super) storage_buffer_8bit_access: bool,
     pub(super) api_version: u32,
 }
 
@@ -117,6 +118,7 @@ fn judge(
         sync2_khr,
         portability_subset: has(&extensions, khr::portability_subset::NAME),
         buffer_device_address: v12.buffer_device_address != vk::FALSE,
+        storage_buffer_8bit_access: v12.storage_buffer8_bit_access != vk::FALSE,
         api_version: api_version.min(vk::API_VERSION_1_3),
     })
 }

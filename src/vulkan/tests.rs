@@ -6,12 +6,13 @@ mod buffers;
 mod missing;
 mod ownership;
 mod running;
+mod scatter;
 
 use super::*;
 use crate::{MkMemoryType, MkTransient};
 use memkit_graph::{
     AccessFlags, BarrierCall, BarrierEntry, BufferRef, BufferUsage, Command, CommandList, CopyRegion,
-    FrameGraph, Schedule, Stages,
+    FrameGraph, ScatterRegion, Schedule, Stages,
 };
 use std::process::Command as Process;
 
@@ -118,6 +119,13 @@ impl Plan {
         self.schedule.regions.extend(regions);
         let regions = start..self.schedule.regions.len() as u32;
         self.push(Command::Copy { from, to, regions });
+    }
+
+    fn scatter(&mut self, regions: &[ScatterRegion]) {
+        let start = self.schedule.scatters.len() as u32;
+        self.schedule.scatters.extend(regions);
+        let regions = start..self.schedule.scatters.len() as u32;
+        self.push(Command::Scatter { regions });
     }
 
     fn fill(&mut self, to: BufferRef, size: u64, value: u32) {

@@ -97,6 +97,20 @@ impl Hooks {
         v10.reset_command_pool = reset_command_pool;
         v10.begin_command_buffer = begin_command_buffer;
         v10.end_command_buffer = end_command_buffer;
+        v10.create_pipeline_layout = create_pipeline_layout;
+        v10.destroy_pipeline_layout = destroy_pipeline_layout;
+        v10.create_shader_module = create_shader_module;
+        v10.destroy_shader_module = destroy_shader_module;
+        v10.create_compute_pipelines = create_compute_pipelines;
+        v10.destroy_pipeline = destroy_pipeline;
+        v10.create_fence = create_fence;
+        v10.destroy_fence = destroy_fence;
+        v10.reset_fences = reset_fences;
+        v10.wait_for_fences = wait_for_fences;
+        v10.create_query_pool = create_query_pool;
+        v10.destroy_query_pool = destroy_query_pool;
+        v10.get_query_pool_results = get_query_pool_results;
+        v10.queue_submit = queue_submit;
         v12.get_semaphore_counter_value = get_semaphore_counter_value;
         v12.wait_semaphores = wait_semaphores;
         v13.queue_submit2 = queue_submit2;
@@ -230,6 +244,32 @@ replaced!(allocate_command_buffers, "vkAllocateCommandBuffers", fp_v1_0, [HOST, 
 replaced!(reset_command_pool, "vkResetCommandPool", fp_v1_0, [DEVICE],
     (pool: vk::CommandPool, flags: vk::CommandPoolResetFlags));
 
+replaced!(create_pipeline_layout, "vkCreatePipelineLayout", fp_v1_0, [HOST, DEVICE],
+    (info: *const vk::PipelineLayoutCreateInfo<'_>, callbacks: Callbacks<'_>, out: *mut vk::PipelineLayout),
+    makes "pipeline layout" out);
+replaced!(create_shader_module, "vkCreateShaderModule", fp_v1_0, [HOST, DEVICE],
+    (info: *const vk::ShaderModuleCreateInfo<'_>, callbacks: Callbacks<'_>, out: *mut vk::ShaderModule),
+    makes "shader module" out);
+replaced!(create_compute_pipelines, "vkCreateComputePipelines", fp_v1_0, [HOST, DEVICE],
+    (cache: vk::PipelineCache, count: u32, infos: *const vk::ComputePipelineCreateInfo<'_>,
+     callbacks: Callbacks<'_>, out: *mut vk::Pipeline), makes "pipeline" out);
+replaced!(create_fence, "vkCreateFence", fp_v1_0, [HOST, DEVICE],
+    (info: *const vk::FenceCreateInfo<'_>, callbacks: Callbacks<'_>, out: *mut vk::Fence), makes "fence" out);
+replaced!(reset_fences, "vkResetFences", fp_v1_0, [DEVICE], (count: u32, fences: *const vk::Fence));
+replaced!(wait_for_fences, "vkWaitForFences", fp_v1_0, [HOST, DEVICE, LOST],
+    (count: u32, fences: *const vk::Fence, all: vk::Bool32, timeout: u64));
+replaced!(create_query_pool, "vkCreateQueryPool", fp_v1_0, [HOST, DEVICE],
+    (info: *const vk::QueryPoolCreateInfo<'_>, callbacks: Callbacks<'_>, out: *mut vk::QueryPool),
+    makes "query pool" out);
+replaced!(get_query_pool_results, "vkGetQueryPoolResults", fp_v1_0, [HOST, DEVICE, LOST],
+    (pool: vk::QueryPool, first: u32, count: u32, size: usize, data: *mut std::ffi::c_void,
+     stride: vk::DeviceSize, flags: vk::QueryResultFlags));
+
+destroys!(destroy_pipeline_layout, "pipeline layout", vk::PipelineLayout);
+destroys!(destroy_shader_module, "shader module", vk::ShaderModule);
+destroys!(destroy_pipeline, "pipeline", vk::Pipeline);
+destroys!(destroy_fence, "fence", vk::Fence);
+destroys!(destroy_query_pool, "query pool", vk::QueryPool);
 destroys!(destroy_buffer, "buffer", vk::Buffer);
 destroys!(free_memory, "memory", vk::DeviceMemory);
 destroys!(destroy_semaphore, "semaphore", vk::Semaphore);
@@ -293,6 +333,19 @@ unsafe extern "system" fn end_command_buffer(commands: vk::CommandBuffer) -> vk:
         Err(result) => result,
         // SAFETY: as above.
         Ok(device) => unsafe { (device.fp_v1_0().end_command_buffer)(commands) },
+    }
+}
+
+unsafe extern "system" fn queue_submit(
+    queue: vk::Queue,
+    count: u32,
+    submits: *const vk::SubmitInfo<'_>,
+    fence: vk::Fence,
+) -> vk::Result {
+    match enter("vkQueueSubmit", &[HOST, DEVICE, LOST]) {
+        Err(result) => result,
+        // SAFETY: as above.
+        Ok(device) => unsafe { (device.fp_v1_0().queue_submit)(queue, count, submits, fence) },
     }
 }
 

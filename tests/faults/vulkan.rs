@@ -7,9 +7,9 @@ use crate::{Cause, no_hang, reported};
 use memkit_gpu::ash::vk;
 use memkit_gpu::graph::{BufferDesc, FrameGraph, GraphState, Planner, ResourceSlice, Stages};
 use memkit_gpu::{
-    Access, MkBackendBufferDesc, MkBuffer, MkBufferDesc, MkBufferUsage, MkError, MkFrame, MkGpu,
-    MkGpuBackend, MkMemoryType, MkRecordInput, MkSlice, MkValidationLog, VulkanBackend, VulkanBorrow,
-    VulkanConfig, VulkanContext,
+    Access, MkBackendBufferDesc, MkBuffer, MkBufferDesc, MkBufferUsage, MkDeviceBuffer, MkError, MkFrame,
+    MkGpu, MkGpuBackend, MkGpuConfig, MkMemoryType, MkRecordInput, MkSlice, MkUploadMethod, MkValidationLog,
+    VulkanBackend, VulkanBorrow, VulkanConfig, VulkanContext,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,7 +89,8 @@ static BLOCKS: OnceLock<usize> = OnceLock::new();
 /// Runs the loop.
 fn scene(owner: &Arc<VulkanBackend>, backend: VulkanBackend) -> Errors {
     let own = Own::new(owner);
-    let gpu = MkGpu::with_config(backend, config(2));
+    // What scattering and measuring call fails in tests of their own.
+    let gpu = MkGpu::with_config(backend, MkGpuConfig { uploads: MkUploadMethod::Copy, ..config(2) });
     let imported = own.import(&gpu);
     match Scene::new(gpu, Some(imported)) {
         Ok(mut scene) => {
@@ -133,6 +134,7 @@ fn run(owner: &Arc<VulkanBackend>, nth: Range<u64>, result: vk::Result, body: Ru
         api_version: owner.api_version(),
         optional_stages: Stages::empty(),
         buffer_device_address: true,
+        storage_buffer_8bit_access: true,
         debug_utils: true,
     };
     // SAFETY: the owner outlives it and does not use its queue meanwhile; the replaced functions do what the real ones
@@ -178,15 +180,19 @@ fn owner() -> (Arc<VulkanBackend>, MkValidationLog) {
 }
 
 fn fail_each_call(result: vk::Result, all: &[&str]) {
+    fail_each_call_of(scene, has_fallback, result, all);
+}
+
+fn fail_each_call_of(body: Run, has_fallback: fn(&str) -> bool, result: vk::Result, all: &[&str]) {
     let (owner, log) = owner();
-    let (hit, errors) = run(&owner, 0..0, result, scene);
+    let (hit, errors) = run(&owner, 0..0, result, body);
     assert!(hit.is_none() && errors.is_empty(), "without a fault: {errors:?}");
     let mut seen: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     let mut beyond = 0;
     for nth in 0.. {
         let what = format!("{result:?} in call {nth}");
         let own = Arc::clone(&owner);
-        let (hit, errors) = no_hang(what.clone(), move || run(&own, nth..nth + 1, result, scene));
+        let (hit, errors) = no_hang(what.clone(), move || run(&own, nth..nth + 1, result, body));
         silent(&log, &what);
         let Some(hit) = hit else {
             assert!(errors.is_empty(), "{what} was not reached: {errors:?}");
@@ -260,6 +266,80 @@ fn each_call_losing_the_device() {
     fail_each_call(
         vk::Result::ERROR_DEVICE_LOST,
         &["vkQueueSubmit2", "vkGetSemaphoreCounterValue", "vkWaitSemaphores"],
+    );
+}
+
+/// Frames of uploads by a method, until one was right.
+fn uploads(backend: VulkanBackend, method: MkUploadMethod) -> Errors {
+    const SIZE: usize = 4096;
+    let gpu = MkGpu::with_config(backend, MkGpuConfig { uploads: method, ..config(2) });
+    let mut errors = Vec::new();
+    let bytes: Vec<u8> = (0..SIZE).map(|i| i as u8).collect();
+    // Made once: the layer 1.3.239 takes a new buffer for one that had its handle before.
+    let mut made: Vec<MkDeviceBuffer> = Vec::new();
+    let mut frame = |n: usize| {
+        while made.len() < 2 {
+            made.push(gpu.create_device_buffer(SIZE, MkBufferUsage::STORAGE)?);
+        }
+        let (a, b) = (&made[0], &made[1]);
+        let mut frame = gpu.begin_frame()?;
+        frame.fill(a, 0);
+        // In two levels, and more than the table has room for at first in all.
+        for target in [b, a] {
+            (0..n).try_for_each(|i| frame.upload(target, 4 * i, &bytes[4 * i..4 * i + 3]))?;
+        }
+        (0..n).try_for_each(|i| frame.upload(b, 4 * i + 3, &[0u8]))?;
+        let tickets = [frame.readback::<u8>(a, 0..4 * n)?, frame.readback::<u8>(b, 0..4 * n)?];
+        frame.submit()?.wait()?;
+        for ticket in tickets {
+            ticket.try_read(|got| {
+                let right = got.chunks(4).zip(bytes.chunks(4)).all(|(g, w)| g[..3] == w[..3] && g[3] == 0);
+                assert!(right, "wrong bytes");
+            })?;
+        }
+        Ok::<(), MkError>(())
+    };
+    for n in [20, 300, 20] {
+        if let Err(error) = frame(n) {
+            let lost = error.is_device_lost();
+            errors.push(("uploads", error));
+            if lost {
+                return errors;
+            }
+            frame(n).expect("the next frame works");
+        }
+    }
+    errors
+}
+
+fn scattered(_: &Arc<VulkanBackend>, backend: VulkanBackend) -> Errors {
+    uploads(backend, MkUploadMethod::Scatter)
+}
+
+fn measured(_: &Arc<VulkanBackend>, backend: VulkanBackend) -> Errors {
+    uploads(backend, MkUploadMethod::Auto)
+}
+
+#[test]
+fn each_call_while_uploads_are_scattered() {
+    let made = ["vkCreatePipelineLayout", "vkCreateShaderModule", "vkCreateComputePipelines"];
+    for result in [vk::Result::ERROR_OUT_OF_DEVICE_MEMORY, vk::Result::ERROR_OUT_OF_HOST_MEMORY] {
+        fail_each_call_of(scattered, has_fallback, result, &made);
+    }
+}
+
+/// What fails while costs are measured leaves uploads copies, and a wait is tried again.
+#[test]
+fn each_call_while_costs_are_measured() {
+    let made =
+        ["vkCreateFence", "vkCreateQueryPool", "vkGetQueryPoolResults", "vkQueueSubmit", "vkWaitForFences"];
+    fail_each_call_of(measured, |_| true, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY, &made);
+    let lost = vk::Result::ERROR_DEVICE_LOST;
+    fail_each_call_of(
+        measured,
+        has_fallback,
+        lost,
+        &["vkQueueSubmit", "vkWaitForFences", "vkGetQueryPoolResults"],
     );
 }
 

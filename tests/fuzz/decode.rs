@@ -86,6 +86,7 @@ fn buffer(bytes: &mut Bytes<'_>, i: usize, odd: bool) -> BufferDesc {
     BufferDesc {
         initialized: kind & 1 == 1,
         host_visible: kind & 6 == 6,
+        scatter: kind & 8 == 8,
         ..BufferDesc::new(format!("b{i}"), size, usage)
     }
 }

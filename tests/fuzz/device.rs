@@ -3,8 +3,8 @@
 use super::reference::{self, Memory, Reference, reads};
 use super::{Planned, Scene};
 use memkit_gpu::graph::{
-    BufferDesc, BufferRef, BufferUsage, Command, FrameGraph, GraphState, Mode, Planner, Resource, ResourceId,
-    ResourceSlice, Schedule,
+    BufferDesc, BufferRef, BufferUsage, Command, CopyRegion, FrameGraph, GraphState, Mode, Planner, Resource,
+    ResourceId, ResourceSlice, Schedule,
 };
 use memkit_gpu::{
     DummyBackend, DummyBackendConfig, DummyBuffer, MkBackendBufferDesc, MkError, MkGpuBackend, MkHazardKind,
@@ -179,8 +179,8 @@ impl Device {
                 true
             }
             Err(error) => {
-                let from = |c: &Command| matches!(c, Command::Copy { from: BufferRef::Host(h), .. } if *h as usize >= STAGING);
-                assert!(schedule.queues.iter().flat_map(|q| &q.commands).any(from), "{error}");
+                let unknown = |(number, _): (u32, CopyRegion)| number as usize >= STAGING;
+                assert!(staged(schedule).any(unknown), "{error}");
                 false
             }
         }
@@ -226,22 +226,38 @@ impl Device {
 fn staging_sizes(frames: &[Planned<'_>]) -> Vec<Option<u64>> {
     let mut sizes = Vec::new();
     for Planned { schedule, .. } in frames {
-        for command in schedule.queues.iter().flat_map(|q| &q.commands) {
-            let Command::Copy { from: BufferRef::Host(number), regions, .. } = command else { continue };
-            let number = *number as usize;
+        for (number, region) in staged(schedule) {
+            let number = number as usize;
             if number >= STAGING {
                 continue;
             }
             if sizes.len() <= number {
                 sizes.resize(number + 1, Some(1));
             }
-            for region in schedule.regions_of(regions) {
-                let end = region.src.checked_add(region.size);
-                sizes[number] = sizes[number].zip(end).map(|(size, end): (u64, u64)| size.max(end));
-            }
+            let end = region.src.checked_add(region.size);
+            sizes[number] = sizes[number].zip(end).map(|(size, end): (u64, u64)| size.max(end));
         }
     }
     sizes
+}
+
+/// What a schedule reads of staging buffers, copied and scattered.
+fn staged(schedule: &Schedule) -> impl Iterator<Item = (u32, CopyRegion)> {
+    schedule.queues.iter().flat_map(|q| &q.commands).flat_map(|command| {
+        let list: Vec<(BufferRef, CopyRegion)> = match command {
+            Command::Copy { from, regions, .. } => {
+                schedule.regions_of(regions).iter().map(|r| (*from, *r)).collect()
+            }
+            Command::Scatter { regions } => {
+                schedule.scatters_of(regions).iter().map(|s| (s.from, s.region)).collect()
+            }
+            _ => Vec::new(),
+        };
+        list.into_iter().filter_map(|(from, region)| match from {
+            BufferRef::Host(number) => Some((number, region)),
+            BufferRef::Local(_) => None,
+        })
+    })
 }
 
 fn store(backend: &DummyBackend, buffer: &DummyBuffer, bytes: &[u8]) {

@@ -8,7 +8,9 @@ mod decode;
 mod device;
 mod reference;
 
-use memkit_gpu::graph::{BufferDesc, FrameDump, FrameGraph, GraphState, Planner, ResourceId, Schedule};
+use memkit_gpu::graph::{
+    BufferDesc, FrameDump, FrameGraph, GraphState, PlanOptions, Planner, ResourceId, Schedule, UploadRule,
+};
 
 /// Frames over some buffers. Buffer `i` has the id that a new [`GraphState`] gives the buffer added after `i` others.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -121,7 +123,7 @@ fn plan(
     planner: &mut Planner,
     pool: &[Option<ResourceId>],
 ) -> Option<Schedule> {
-    let options = memkit_gpu::graph::PlanOptions { causes: true };
+    let options = PlanOptions { causes: true, uploads: UploadRule::Scatter };
     let schedule = match planner.plan_with(graph, state, options, pool) {
         Ok(schedule) => schedule.clone(),
         Err(error) => {

@@ -18,6 +18,15 @@ pub struct Case {
     pub stages: Stages,
     /// What its nodes do to bytes.
     pub meaning: &'static dyn Meaning,
+    /// Uploads are scattered where they can be.
+    pub scatter: bool,
+}
+
+impl Case {
+    /// Whether a shader can scatter uploads to a buffer.
+    pub fn is_scattered(&self, on: On) -> bool {
+        self.scatter && !matches!(on, On::Buffer(i) if i % 4 == 3)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -186,10 +195,10 @@ struct Making {
 
 /// Every stage, or all that no feature is needed for and some of the others.
 fn stages(limits: Limits, byte: u8) -> Stages {
-    if !limits.lacking || byte.is_multiple_of(2) {
+    if !limits.lacking || byte & 2 == 0 {
         return Stages::all();
     }
-    let lacking = Stages::OPTIONAL.iter().zip(0..).filter(|(_, i)| byte >> (i + 1) & 1 == 0);
+    let lacking = Stages::OPTIONAL.iter().zip(2..).filter(|(_, i)| byte >> i & 1 == 0);
     Stages::all() - lacking.map(|(stage, _)| stage).collect::<Stages>()
 }
 
@@ -205,6 +214,7 @@ pub fn decode(raw: &Raw, limits: Limits) -> Case {
         stages: stages(limits, k[7]),
         meaning: &Bytes,
         max_ranges: (limits.coarsen && k[3] % 8 == 7).then_some(1 + usize::from(k[4] % 4)),
+        scatter: k[7] % 2 == 1,
     };
     let mut making = Making { case, written: Vec::new(), whole: k[5].is_multiple_of(4), few: k[6] };
     let mut frames: Vec<Frame> = Vec::new();

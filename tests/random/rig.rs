@@ -3,8 +3,8 @@
 use super::case::{Case, Frame, Kind, On, Use};
 use super::reference::Meaning;
 use memkit_gpu::graph::{
-    BufferDesc, BufferUsage, FrameGraph, GraphState, HostSlice, Mode, PassId, PlanError, PlanOptions,
-    Planner, Resource, ResourceId, ResourceSlice, Schedule, TransientId,
+    Access, BufferDesc, BufferUsage, FrameGraph, GraphState, HostSlice, Mode, PassId, PlanError, PlanOptions,
+    Planner, Resource, ResourceId, ResourceSlice, Schedule, TransientId, UploadRule,
 };
 
 /// A planned frame.
@@ -43,18 +43,23 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
     let mut ids = Vec::new();
     for (i, b) in case.buffers.iter().enumerate() {
         let desc = BufferDesc::new(format!("b{i}"), b.size, usage());
-        ids.push(state.add_buffer(BufferDesc { initialized: b.host, host_visible: b.host, ..desc }));
+        let scatter = case.is_scattered(On::Buffer(i));
+        ids.push(state.add_buffer(BufferDesc { initialized: b.host, host_visible: b.host, scatter, ..desc }));
     }
     let pool = case.pool.iter().enumerate();
-    let pool: Vec<_> =
-        pool.map(|(i, size)| state.add_buffer(BufferDesc::new(format!("pool{i}"), *size, usage()))).collect();
+    let pool = pool.map(|(i, size)| {
+        let desc = BufferDesc::new(format!("pool{i}"), *size, usage());
+        state.add_buffer(BufferDesc { scatter: case.is_scattered(On::Transient(i)), ..desc })
+    });
+    let pool: Vec<_> = pool.collect();
     let backings: Vec<_> = pool.iter().copied().map(Some).collect();
     let mut planner = Planner::new();
     let mut kept = Case { frames: Vec::new(), ..case.clone() };
     let (mut frames, mut errors) = (Vec::new(), Vec::new());
+    let uploads = if case.scatter { UploadRule::Scatter } else { UploadRule::Copy };
     for frame in &case.frames {
         let mut planned = declare(frame, &ids, case.meaning);
-        let options = PlanOptions { causes: !how.bare };
+        let options = PlanOptions { causes: !how.bare, uploads };
         match planner.plan_with(&planned.graph, &mut state, options, &backings) {
             Ok(schedule) => planned.schedule = schedule.clone(),
             Err(error) => {
@@ -64,7 +69,14 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
         }
         planner.commit(&mut state);
         frames.push(planned);
-        kept.frames.push(frame.clone());
+        let mut frame = frame.clone();
+        for node in frame.nodes.iter_mut().filter(|n| n.kind == Kind::Upload) {
+            // What it does, whatever it was declared as.
+            node.uses.iter_mut().filter(|u| case.is_scattered(u.on)).for_each(|u| {
+                u.access = Access::COMPUTE_STORAGE_WRITE;
+            });
+        }
+        kept.frames.push(frame);
     }
     (Sequence { case: kept, frames, ids, pool }, errors)
 }
@@ -127,7 +139,6 @@ pub fn slice(u: &Use, ids: &[ResourceId], transients: &[TransientId]) -> Resourc
 
 /// Adds a last frame that reads every buffer back into one of the host's, so that a run shows all bytes.
 pub fn with_results(mut case: Case) -> Case {
-    use memkit_gpu::graph::Access;
     let mut frame = Frame { transients: case.pool.clone(), ..Frame::default() };
     let n = case.buffers.len();
     for i in 0..n {

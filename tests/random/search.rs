@@ -14,8 +14,15 @@ pub fn search(
     check: &mut dyn FnMut(&Case) -> Result<u64, String>,
 ) {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-    let config =
-        Config { cases: u32::MAX, max_shrink_iters: 4000, failure_persistence: None, ..Config::default() };
+    // Milliseconds: a case that fails is worth some patience, and no more.
+    let max_shrink_time = 30_000;
+    let config = Config {
+        cases: u32::MAX,
+        max_shrink_iters: 4000,
+        max_shrink_time,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let mut runner = TestRunner::new_with_rng(config, rng);
     let (strategy, state) = (raw(limits), RefCell::new((0, check)));
     while state.borrow().0 < frames {

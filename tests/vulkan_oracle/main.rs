@@ -36,12 +36,14 @@ struct Tally {
     frames: u64,
     passes: u64,
     barriers: u64,
+    /// Regions of uploads that a shader scattered.
+    scattered: u64,
     /// Commands of passes, by kind.
     acts: BTreeMap<&'static str, u64>,
 }
 
 fn check(case: &Case, device: &mut Device, tally: &mut Tally) -> Result<(), String> {
-    let case = rig::with_results(mapped::mapped(case, device.cell, device.backend.capabilities().stages));
+    let case = rig::with_results(mapped::mapped(case, device.cell, device.backend.capabilities()));
     let (sequence, errors) = rig::plan(&case, rig::How::default());
     if let Some(error) = errors.iter().find(|e| !matches!(e.first, GraphError::Cycle { .. })) {
         return Err(format!("a valid frame is refused: {error}"));
@@ -59,6 +61,7 @@ fn check(case: &Case, device: &mut Device, tally: &mut Tally) -> Result<(), Stri
     tally.frames += sequence.frames.len() as u64;
     tally.passes += sequence.frames.iter().map(|f| f.graph.len() as u64).sum::<u64>();
     tally.barriers += sequence.frames.iter().map(|f| f.schedule.barriers.len() as u64).sum::<u64>();
+    tally.scattered += sequence.frames.iter().map(|f| f.schedule.scatters.len() as u64).sum::<u64>();
     for (name, n) in outcome.acts {
         *tally.acts.entry(name).or_default() += n;
     }
@@ -91,6 +94,7 @@ fn run(frames: u64, seed: [u8; 32]) -> Tally {
         Ok(tally.frames - before)
     });
     println!("{tally:?}, {} pipelines, on {}", device.pipelines(), device.backend.capabilities().device_name);
+    assert!(tally.scattered > 0 || !device.backend.capabilities().scatter_uploads, "no upload is scattered");
     let log = device.log.clone();
     drop(device);
     assert_eq!(log.messages(), [], "left behind");
@@ -117,7 +121,9 @@ fn a_barrier_call_that_is_not_there_is_noticed() {
     let (mut unnoticed, mut calls) = (Vec::new(), 0);
     let limits = Limits { frames: 3, passes: 12, ..LIMITS };
     search(150, limits, [5; 32], &mut |case| {
-        let case = mapped::mapped(case, device.cell, device.backend.capabilities().stages);
+        // The layer does not see what the shader that scatters uploads does.
+        let case = Case { scatter: false, ..case.clone() };
+        let case = mapped::mapped(&case, device.cell, device.backend.capabilities());
         let (sequence, _) = rig::plan(&rig::with_results(case), rig::How { bare: true });
         let expected = reference::run(&sequence.case);
         right(&device.run(&sequence, None), &expected)?;

@@ -9,11 +9,13 @@
 use crate::acts;
 use crate::random::case::{Case, Frame, Kind, Node, On, Use};
 use crate::words::Acts;
-use memkit_gpu::graph::{Access, Mode, Stages};
+use memkit_gpu::MkCapabilities;
+use memkit_gpu::graph::{Access, Mode};
 
-/// The case for a device that runs `stages`, with cells of so many bytes.
-pub(crate) fn mapped(case: &Case, cell: u64, stages: Stages) -> Case {
-    let mut case = Case { stages, meaning: &Acts, ..case.clone() };
+/// The case for a device, with cells of so many bytes.
+pub(crate) fn mapped(case: &Case, cell: u64, device: &MkCapabilities) -> Case {
+    let scatter = case.scatter && device.scatter_uploads;
+    let mut case = Case { stages: device.stages, scatter, meaning: &Acts, ..case.clone() };
     case.pool.iter_mut().for_each(|size| *size *= cell);
     case.buffers.iter_mut().for_each(|b| b.size *= cell);
     for frame in &mut case.frames {

@@ -158,6 +158,9 @@ pub(super) fn together(dump: &FrameDump, nodes: &[u32]) -> String {
         resource.map_or_else(|| "<nothing>".to_owned(), |r| dump.resource_name(r))
     };
     match first.map(|f| f.kind) {
+        Some(NodeKindDump::Upload { .. }) if several_targets(dump, nodes) => {
+            format!("{n} uploads -> {} and others", target(0))
+        }
         Some(NodeKindDump::Upload { .. }) => format!("{n} uploads -> {}", target(0)),
         Some(NodeKindDump::Copy) => format!("{n} copies {} -> {}", target(0), target(1)),
         Some(NodeKindDump::Fill { .. }) => format!("{n} fills of {}", target(0)),
@@ -166,10 +169,16 @@ pub(super) fn together(dump: &FrameDump, nodes: &[u32]) -> String {
     }
 }
 
-/// All nodes of a copy's regions, each once.
-pub(super) fn copied_nodes(regions: &[super::model::RegionDump]) -> Vec<u32> {
+/// Whether nodes have different first resources: those of a scatter may.
+fn several_targets(dump: &FrameDump, nodes: &[u32]) -> bool {
+    let of = |n: &u32| dump.nodes.get(*n as usize).and_then(|n| n.uses.first()).map(|u| u.resource);
+    nodes.windows(2).any(|pair| of(&pair[0]) != of(&pair[1]))
+}
+
+/// All nodes of a command's regions, each once.
+pub(super) fn copied_nodes<'a>(regions: impl IntoIterator<Item = &'a super::model::RegionDump>) -> Vec<u32> {
     let mut seen = HashSet::new();
-    regions.iter().flat_map(|r| &r.nodes).copied().filter(|&n| seen.insert(n)).collect()
+    regions.into_iter().flat_map(|r| &r.nodes).copied().filter(|&n| seen.insert(n)).collect()
 }
 
 fn command_box(dump: &FrameDump, command: &CommandDump) -> CommandBox {
@@ -190,6 +199,16 @@ fn command_box(dump: &FrameDump, command: &CommandDump) -> CommandBox {
             let lines = vec![
                 together(dump, &nodes),
                 format!("one copy {} -> {}", dump.buffer_name(*from), dump.buffer_name(*to)),
+                format!("{}, {size} B", count(len(regions), "region")),
+            ];
+            CommandBox { nodes, lines, pass: false }
+        }
+        CommandDump::Scatter { regions } => {
+            let nodes = copied_nodes(regions.iter().map(|r| &r.region));
+            let size = regions.iter().fold(0_u64, |sum, r| sum.saturating_add(r.region.size));
+            let lines = vec![
+                together(dump, &nodes),
+                "one scatter by a compute shader".to_owned(),
                 format!("{}, {size} B", count(len(regions), "region")),
             ];
             CommandBox { nodes, lines, pass: false }

@@ -8,6 +8,7 @@ use super::write::{at, len};
 use super::{names, transfers};
 use crate::access::{Access, AccessFlags, BufferUsage};
 use crate::frame::{FrameGraph, Mode, NodeKind, PassId};
+use crate::planner::uploads::SCATTER_WRITE;
 use crate::resource::{Resource, ResourceSlice};
 use crate::schedule::{Cause, Command, Schedule};
 use crate::state::GraphState;
@@ -28,6 +29,7 @@ impl FrameDump {
                 node.level = Some(placed.level);
             }
         }
+        dump.uploads = schedule.uploads;
         dump.trimmed = transfers::trimmed(&dump, graph, schedule);
         dump.culled = schedule
             .culled
@@ -35,6 +37,7 @@ impl FrameDump {
             .map(|c| CulledDump { node: c.node, reason: c.reason, because: dump.because(c.reason) })
             .collect();
         dump.queues = queues(&dump, schedule);
+        scattered(&mut dump);
         dump.host_reads = schedule
             .host_reads
             .iter()
@@ -241,6 +244,11 @@ fn queues(dump: &FrameDump, schedule: &Schedule) -> Vec<QueueDump> {
                         let regions = pieces.regions(schedule.regions_of(regions), into.level, *from, *to);
                         into.commands.push(CommandDump::Copy { from: *from, to: *to, regions });
                     }
+                    Command::Scatter { regions } => {
+                        let into = current(&mut levels, None);
+                        let regions = pieces.scatters(schedule.scatters_of(regions), into.level);
+                        into.commands.push(CommandDump::Scatter { regions });
+                    }
                     Command::Fill { to, offset, size, value } => {
                         let into = current(&mut levels, None);
                         let range = *offset..offset.saturating_add(*size);
@@ -252,6 +260,19 @@ fn queues(dump: &FrameDump, schedule: &Schedule) -> Vec<QueueDump> {
             QueueDump { levels }
         })
         .collect()
+}
+
+/// An upload that is scattered writes by another access than it was declared with.
+fn scattered(dump: &mut FrameDump) {
+    let commands = dump.queues.iter().flat_map(|q| &q.levels).flat_map(|l| &l.commands);
+    for command in commands {
+        let CommandDump::Scatter { regions } = command else { continue };
+        for node in regions.iter().flat_map(|r| &r.region.nodes) {
+            if let Some(u) = dump.nodes.get_mut(*node as usize).and_then(|n| n.uses.first_mut()) {
+                (u.stages, u.access) = (SCATTER_WRITE.stages, SCATTER_WRITE.access);
+            }
+        }
+    }
 }
 
 /// The level commands go to now; a new one if there is none yet, or if a node says it is in another.
@@ -319,9 +340,13 @@ fn writers(dump: &FrameDump, resource: u32, range: &Range<u64>) -> Vec<u32> {
 
 fn planned_totals(declared: Totals, schedule: &Schedule) -> Totals {
     let commands = schedule.queues.iter().flat_map(|q| &q.commands);
+    let scattered = schedule.scatters.iter().map(|s| s.region.size);
     Totals {
         culled: at(schedule.culled.len()),
-        copy_commands: at(commands.filter(|c| matches!(c, Command::Copy { .. })).count()),
+        copy_commands: at(commands.clone().filter(|c| matches!(c, Command::Copy { .. })).count()),
+        scatters: at(commands.filter(|c| matches!(c, Command::Scatter { .. })).count()),
+        scatter_regions: at(schedule.scatters.len()),
+        scattered_bytes: scattered.fold(0, u64::saturating_add),
         regions: at(schedule.regions.len()),
         copied_bytes: schedule.regions.iter().fold(0, |sum: u64, r| sum.saturating_add(r.size)),
         barrier_calls: at(schedule.barriers.len()),

@@ -120,6 +120,13 @@ fn check(dump: &FrameDump) -> Result<(), String> {
                     buffer(*to, "a copy")?;
                     regions.iter().flat_map(|r| &r.nodes).try_for_each(|&n| node(n, "a copy region"))?;
                 }
+                CommandDump::Scatter { regions } => {
+                    for r in regions {
+                        buffer(r.from, "a scatter")?;
+                        buffer(r.to, "a scatter")?;
+                        r.region.nodes.iter().try_for_each(|&n| node(n, "a scatter"))?;
+                    }
+                }
                 CommandDump::Fill { to, nodes, .. } => {
                     buffer(*to, "a fill")?;
                     nodes.iter().try_for_each(|&n| node(n, "a fill"))?;

@@ -3,6 +3,7 @@
 use crate::access::{Access, AccessFlags, BufferUsage, Queue, Stages};
 use crate::frame::Mode;
 use crate::schedule::{BufferRef, CullReason, HazardKind, Party};
+use crate::uploads::UploadChoice;
 use std::ops::Range;
 
 /// One frame: what was declared, what became of it, and why.
@@ -21,6 +22,9 @@ pub struct FrameDump {
     pub causes_collected: bool,
     /// Counts.
     pub totals: Totals,
+    /// How uploads travel, and why.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub uploads: UploadChoice,
     /// Resources: those the schedule names, in its order, then the rest by first use.
     pub resources: Vec<ResourceDump>,
     /// Nodes, in the order in which they were added to the frame.
@@ -61,12 +65,27 @@ pub struct Totals {
     pub regions: u32,
     /// Bytes all copy commands move.
     pub copied_bytes: u64,
+    /// Scatters of uploads, a dispatch each.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub scatters: u32,
+    /// Regions of all scatters.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub scatter_regions: u32,
+    /// Bytes all scatters move.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub scattered_bytes: u64,
     /// Pipeline barrier calls.
     pub barrier_calls: u32,
     /// Entries of all barrier calls.
     pub barrier_entries: u32,
     /// Edges of the longest hazard chain.
     pub depth: u32,
+}
+
+/// Whether a field says nothing: dumps of frames in which nothing could be scattered leave it out.
+#[cfg(feature = "json")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One resource.
@@ -255,6 +274,11 @@ pub enum CommandDump {
         /// Its regions.
         regions: Vec<RegionDump>,
     },
+    /// One dispatch that scatters uploads.
+    Scatter {
+        /// Its regions.
+        regions: Vec<ScatterRegionDump>,
+    },
     /// One fill command.
     Fill {
         /// Destination; `Local` is a position in [`FrameDump::resources`].
@@ -282,6 +306,18 @@ pub struct RegionDump {
     pub merged: u32,
     /// Those transfers, by destination.
     pub nodes: Vec<u32>,
+}
+
+/// One region of a scatter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct ScatterRegionDump {
+    /// Source; `Local` is a position in [`FrameDump::resources`].
+    pub from: BufferRef,
+    /// Destination, likewise.
+    pub to: BufferRef,
+    /// The bytes, and the uploads they came from.
+    pub region: RegionDump,
 }
 
 /// A node that was left out.

@@ -2,11 +2,13 @@
 
 use super::boxes::{self, Boxes};
 use super::model::{
-    CauseDump, CommandDump, EntryDump, FrameDump, LevelDump, NodeDump, NodeKindDump, RegionDump, ResourceKind,
+    CauseDump, CommandDump, EntryDump, FrameDump, LevelDump, NodeDump, NodeKindDump, RegionDump,
+    ResourceKind, ScatterRegionDump,
 };
 use super::names::headline;
 use super::write::{bytes, count, join, len, line, putln};
 use crate::access::Access;
+use crate::uploads::UploadRule;
 use std::collections::HashMap;
 
 /// Regions, merged transfers and such of which no more are listed; the rest is counted.
@@ -54,9 +56,18 @@ fn header(out: &mut String, dump: &FrameDump) {
     if dump.problem.is_some() {
         return;
     }
+    let scatters = match t.scatters {
+        0 => String::new(),
+        n => format!(
+            "{} with {} and {} B, ",
+            count(n, "scatter"),
+            count(t.scatter_regions, "region"),
+            t.scattered_bytes
+        ),
+    };
     putln!(
         out,
-        "  planned   depth {}, {} with {}, {} with {} and {} B, {} culled",
+        "  planned   depth {}, {} with {}, {} with {} and {} B, {scatters}{} culled",
         t.depth,
         count(t.barrier_calls, "barrier call"),
         count(t.barrier_entries, "entry"),
@@ -65,8 +76,40 @@ fn header(out: &mut String, dump: &FrameDump) {
         t.copied_bytes,
         t.culled
     );
+    uploads(out, dump);
     if !dump.causes_collected {
         putln!(out, "  {}", boxes::NO_CAUSES);
+    }
+}
+
+/// How uploads travel, where there was a choice.
+fn uploads(out: &mut String, dump: &FrameDump) {
+    let choice = &dump.uploads;
+    let us = |ps: u64| format!("{}.{} us", ps / 1_000_000, ps / 100_000 % 10);
+    let (regions, copies, scatter) =
+        (count(choice.regions, "region"), us(choice.as_copies), us(choice.as_scatter));
+    let why = match choice.rule {
+        UploadRule::Copy => return,
+        _ if dump.totals.uploads == 0 => return,
+        UploadRule::Scatter if choice.scattered == 0 => "all copied, though scatter was asked for".to_owned(),
+        UploadRule::Scatter => format!("{} scattered, as was asked for", choice.scattered),
+        UploadRule::Cheapest(_) if choice.regions == 0 => {
+            "all copied: nothing that can be scattered is worth it".to_owned()
+        }
+        UploadRule::Cheapest(_) if choice.scattered == 0 => {
+            format!("all copied: {copies} for {regions} that scattered would take {scatter}")
+        }
+        UploadRule::Cheapest(_) => {
+            format!("{} scattered: {scatter} for {regions} that as copies take {copies}", choice.scattered)
+        }
+    };
+    putln!(out, "  uploads   {why}");
+    if choice.out_of_reach > 0 {
+        let n = count(choice.out_of_reach, "upload");
+        putln!(out, "            {n} worth scattering copied: no address of the buffer");
+    }
+    if let UploadRule::Cheapest(costs) = choice.rule {
+        putln!(out, "            {costs}");
     }
 }
 
@@ -191,6 +234,7 @@ impl Printer<'_> {
                 let to = line(&dump.buffer_name(*to));
                 putln!(self.out, "  fill {to}{} with {value:#010x}", bytes(range));
             }
+            CommandDump::Scatter { regions } => self.scatter(regions),
             CommandDump::Copy { from, to, regions } => {
                 let size = regions.iter().fold(0_u64, |sum, r| sum.saturating_add(r.size));
                 let nodes = boxes::copied_nodes(regions);
@@ -213,12 +257,32 @@ impl Printer<'_> {
                     ]
                 });
                 table(self.out, "      ", &rows.collect::<Vec<_>>());
-                if regions.len() > LISTED {
-                    let rest = (regions.len() - LISTED) as u64;
-                    putln!(self.out, "      and {}", count(rest, "more region"));
-                }
+                more_regions(self.out, regions.len());
             }
         }
+    }
+
+    fn scatter(&mut self, regions: &[ScatterRegionDump]) {
+        let dump = self.dump;
+        let size = regions.iter().fold(0_u64, |sum, r| sum.saturating_add(r.region.size));
+        let nodes = boxes::copied_nodes(regions.iter().map(|r| &r.region));
+        putln!(
+            self.out,
+            "  scatter {} of {size} B from {}",
+            count(len(regions), "region"),
+            count(len(&nodes), "declared transfer")
+        );
+        let rows = regions.iter().take(LISTED).map(|s| {
+            let (to, from) = (line(&dump.buffer_name(s.to)), line(&dump.buffer_name(s.from)));
+            let end = s.region.dst.saturating_add(s.region.size);
+            [
+                format!("{to}[{}..{end})", s.region.dst),
+                format!("from {from} {}", boxes::position(&self.bases, s.from, s.region.src)),
+                origin(dump, &s.region),
+            ]
+        });
+        table(self.out, "      ", &rows.collect::<Vec<_>>());
+        more_regions(self.out, regions.len());
     }
 
     fn node(&mut self, node: &NodeDump) {
@@ -314,6 +378,13 @@ impl Printer<'_> {
             [place, if h.nodes.is_empty() { String::new() } else { some_names(self.dump, &h.nodes) }]
         });
         table(self.out, "  ", &rows.collect::<Vec<_>>());
+    }
+}
+
+/// Says how many regions of so many are not listed.
+fn more_regions(out: &mut String, regions: usize) {
+    if regions > LISTED {
+        putln!(out, "      and {}", count((regions - LISTED) as u64, "more region"));
     }
 }
 

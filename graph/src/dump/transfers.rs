@@ -1,9 +1,9 @@
 //! Which declared transfers became which commands.
 
-use super::model::{FrameDump, NodeKindDump, RegionDump, TrimmedDump};
+use super::model::{FrameDump, NodeKindDump, RegionDump, ScatterRegionDump, TrimmedDump};
 use super::write::at;
 use crate::frame::{FrameGraph, Mode};
-use crate::schedule::{BufferRef, CopyRegion, Schedule};
+use crate::schedule::{BufferRef, CopyRegion, ScatterRegion, Schedule};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
@@ -65,6 +65,17 @@ impl Pieces {
                 RegionDump { src: r.src, dst: r.dst, size: r.size, merged: r.merged, nodes }
             })
             .collect()
+    }
+}
+
+impl Pieces {
+    /// The regions of one scatter with the uploads they came from.
+    pub(super) fn scatters(&self, regions: &[ScatterRegion], level: u32) -> Vec<ScatterRegionDump> {
+        let one = |s: &ScatterRegion| {
+            let region = self.regions(&[s.region], level, s.from, s.to).pop()?;
+            Some(ScatterRegionDump { from: s.from, to: s.to, region })
+        };
+        regions.iter().filter_map(one).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Phase 5: one barrier call before each level, with the fewest entries.
+//! Phase 7: one barrier call before each level, with the fewest entries.
 //!
 //! A hazard asks for something only if the calls so far do not cover it. What it asks for is judged per atom (one
 //! stage with one access); what several hazards of one call ask for is merged, so that no entry and no bit of an
@@ -38,6 +38,7 @@ pub(crate) struct Calls {
     widened: Vec<(AtomIndex, u32)>,
     pending_causes: Vec<PendingCause>,
     scratch: Coverage,
+    last: entries::Last,
 }
 
 /// Which dependencies were asked for.
@@ -75,15 +76,15 @@ impl Frame<'_> {
 pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, schedule: &mut Schedule) {
     out.scopes.clear();
     out.chains.clear();
+    out.last = None;
     let levels = frame.levels;
     for level in 1..=levels.last().max(levels.host.unwrap_or(0)) {
         out.begin_call();
-        let nodes = levels.nodes(level);
         let host = levels.host == Some(level);
         if frame.causes {
-            out.pend_causes(frame, nodes, host, cover);
+            out.pend_causes(frame, level, host, cover);
         }
-        out.ask_level(frame, nodes, cover, schedule);
+        out.ask_level(frame, level, cover, schedule);
         if host {
             for hazard in &frame.hazards.host {
                 out.ask(frame.pairs, cover, frame.level_of(hazard.src), *hazard);
@@ -104,14 +105,19 @@ impl Calls {
 
     /// Takes in the hazards of one level: those within the frame first, because what they ask for may serve those
     /// against earlier frames too.
-    fn ask_level(&mut self, frame: Frame<'_>, nodes: &[u32], cover: &mut Coverage, schedule: &mut Schedule) {
-        let Frame { pairs, hazards, .. } = frame;
-        for &position in nodes {
+    fn ask_level(&mut self, frame: Frame<'_>, level: u32, cover: &mut Coverage, schedule: &mut Schedule) {
+        let Frame { pairs, hazards, levels, .. } = frame;
+        for &position in levels.nodes(level) {
             for hazard in order::of(hazards, position) {
                 match hazard.src {
                     Source::Node(_) => self.ask(pairs, cover, frame.level_of(hazard.src), *hazard),
                     Source::Earlier(level) => self.note_earlier(pairs, cover, level, *hazard),
                 }
+            }
+        }
+        for hazard in levels.owed(level) {
+            if let Source::Earlier(level) = hazard.src {
+                self.note_earlier(pairs, cover, level, *hazard);
             }
         }
         if !self.earlier.is_empty() {
@@ -124,7 +130,11 @@ impl Calls {
         let boundary = frame.base + u64::from(level);
         let first = schedule.entries.len();
         let (scopes, entries) = (&mut self.scopes, &mut schedule.entries);
-        entries::make(&mut self.needs, &mut entries::Out { pairs: frame.pairs, scopes, entries, first });
+        let last = &mut self.last;
+        entries::make(
+            &mut self.needs,
+            &mut entries::Out { pairs: frame.pairs, scopes, entries, first, last },
+        );
         cover.apply(&self.scopes[first..], boundary, &mut self.scratch);
         let entries = first as u32..schedule.entries.len() as u32;
         self.chains.note(&self.needs, &self.scopes, schedule, entries.clone(), boundary);

@@ -1,4 +1,4 @@
-//! Phase 2: leaves out what nothing outside the frame can see, and the parts of uploads that later bytes replace.
+//! Phase 3: leaves out what nothing outside the frame can see, and the parts of uploads that later bytes replace.
 //!
 //! One walk from the last declaration to the first, keeping per resource the bytes that somebody later, or the
 //! world after the frame, still needs. Culling is transitive by construction: a node that is left out adds nothing
@@ -8,6 +8,7 @@ mod ranges;
 mod why;
 
 use super::Positions;
+use super::groups::Groups;
 use super::resolve::{Local, Resolved, ResolvedUse};
 use crate::frame::{FrameGraph, Mode, NodeKind};
 use crate::schedule::CullReason;
@@ -24,14 +25,15 @@ pub(crate) struct Kept {
     /// Uploads that are needed in part only: position, and the ranges that stay, in any order.
     pub(crate) parts: Vec<Part>,
     live: Vec<Live>,
-    sorted: Vec<(u64, u64)>,
     why: Why,
 }
 
 impl Kept {
-    /// Whether the uploads to a local resource overlap nowhere, and nothing else writes it.
-    pub(crate) fn uploads_are_disjoint(&self, local: u32) -> bool {
-        self.live[local as usize].uploads_disjoint
+    fn clear(&mut self) {
+        self.keep.clear();
+        self.culled.clear();
+        self.parts.clear();
+        self.why.clear();
     }
 }
 
@@ -49,8 +51,6 @@ struct Live {
     extent: Extent,
     /// What is needed if it is `Parts`.
     ranges: Ranges,
-    /// Uploads need not be taken out: they are disjoint, and nothing else writes.
-    uploads_disjoint: bool,
 }
 
 /// How much of a resource is needed. Most are used as a whole, and need no ranges.
@@ -104,10 +104,20 @@ impl Live {
     }
 }
 
-/// Walks the frame backwards.
-pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved, out: &mut Kept) {
-    begin(graph, resolved, out);
-    for position in (0..positions.len()).rev() {
+/// Walks the frame backwards. Grouped uploads stay.
+pub(crate) fn run(
+    graph: &FrameGraph,
+    positions: Positions,
+    (resolved, groups): (&Resolved, &Groups),
+    out: &mut Kept,
+) {
+    out.clear();
+    out.keep.resize(graph.nodes.len(), true);
+    if resolved.all_needed && groups.uploads.len() == resolved.uploads.len() {
+        return;
+    }
+    begin((resolved, groups), out);
+    for position in groups.positions().rev() {
         let node_index = positions.node(position);
         let node = &graph.nodes[node_index as usize];
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
@@ -120,9 +130,7 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
             continue;
         }
         out.keep[position as usize] = true;
-        if let (NodeKind::Upload { .. }, [u]) = (node.kind, uses)
-            && !out.live[u.local as usize].uploads_disjoint
-        {
+        if let (NodeKind::Upload { .. }, [u]) = (node.kind, uses) {
             keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
         }
         need(uses, &resolved.locals, &mut out.live);
@@ -131,49 +139,17 @@ pub(crate) fn run(graph: &FrameGraph, positions: Positions, resolved: &Resolved,
     out.parts.sort_unstable();
 }
 
-fn begin(graph: &FrameGraph, resolved: &Resolved, out: &mut Kept) {
-    out.keep.clear();
-    out.keep.resize(graph.nodes.len(), false);
-    out.culled.clear();
-    out.parts.clear();
-    out.why.clear();
+fn begin((resolved, groups): (&Resolved, &Groups), out: &mut Kept) {
+    for &(begin, end) in &groups.walked {
+        out.keep[begin as usize..end as usize].fill(false);
+    }
     if out.live.len() < resolved.locals.len() {
         out.live.resize_with(resolved.locals.len(), Live::default);
     }
     for (live, local) in out.live.iter_mut().zip(&resolved.locals) {
-        live.uploads_disjoint = false;
         // A persistent resource is looked at after the frame; a transient is not.
         live.extent = if local.fresh { Extent::Nothing } else { Extent::All };
     }
-    for (index, local) in resolved.locals.iter().enumerate() {
-        if local.uploads > 1 && !local.other_writes && !local.fresh {
-            out.live[index].uploads_disjoint =
-                disjoint(index as u32, graph, resolved, local, &mut out.sorted);
-        }
-    }
-}
-
-/// Whether no two uploads to a resource overlap.
-fn disjoint(
-    index: u32,
-    graph: &FrameGraph,
-    resolved: &Resolved,
-    local: &Local,
-    sorted: &mut Vec<(u64, u64)>,
-) -> bool {
-    // Looking through all uses once a resource would be quadratic in resources; few uploads take the general way.
-    if (local.uploads as usize) * 8 < resolved.uses.len() {
-        return false;
-    }
-    sorted.clear();
-    for node in graph.nodes.iter().filter(|n| matches!(n.kind, NodeKind::Upload { .. })) {
-        let u = &resolved.uses[node.uses.0 as usize];
-        if u.local == index {
-            sorted.push((u.start, u.end));
-        }
-    }
-    sorted.sort_unstable();
-    sorted.windows(2).all(|w| w[0].1 <= w[1].0)
 }
 
 /// Notes which ranges of an upload stay, if not all of it does.
@@ -193,10 +169,7 @@ fn keep_parts(position: u32, u: &ResolvedUse, live: &Live, parts: &mut Vec<Part>
 #[inline]
 fn need(uses: &[ResolvedUse], locals: &[Local], live: &mut [Live]) {
     for u in uses.iter().filter(|u| u.mode == Mode::Overwrite) {
-        let live = &mut live[u.local as usize];
-        if !live.uploads_disjoint {
-            live.remove(u, locals);
-        }
+        live[u.local as usize].remove(u, locals);
     }
     for u in uses.iter().filter(|u| u.reads()) {
         live[u.local as usize].insert(u);

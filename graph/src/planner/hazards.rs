@@ -1,16 +1,17 @@
-//! Phase 3: finds every hazard among the kept nodes, and against earlier frames.
+//! Phase 5: finds every hazard among the kept nodes, and against earlier frames.
 //!
 //! Per resource a map of byte ranges says who wrote last and who read since. It has one entry while a resource is
 //! used as a whole, and splits where a use begins or ends. The readers of a range are a linked list in one shared
 //! arena: a split shares the tail, and a write drops the list.
 
-mod bulk;
 mod covered;
+pub(crate) mod grouped;
 mod uses;
 mod whole;
 
 use super::Positions;
 use super::cull::{Kept, Part};
+use super::groups::Groups;
 use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
 use crate::access::Access;
 use crate::coverage::Coverage;
@@ -23,6 +24,7 @@ use covered::Covered;
 use smallvec::SmallVec;
 use std::ops::Range;
 use uses::{judge_write, keep_write, read, write};
+use whole::{Used, Whole};
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -90,19 +92,32 @@ pub(crate) struct Hazards {
     pub(crate) level: Vec<u32>,
     /// Whether every hazard goes with the order of declaration, so that this is a topological order already.
     pub(crate) forward: bool,
+    /// Whether nothing that is kept is a transfer.
+    pub(crate) only_passes: bool,
     /// Hazards of the host against what the frame leaves in host-visible memory.
     pub(crate) host: Vec<Hazard>,
     pub(crate) host_details: Vec<Detail>,
-    /// Per local resource: its ranges.
-    pub(crate) tracks: Vec<SmallVec<[Track; 1]>>,
+    /// Per local resource: what was done to all of it.
+    wholes: Vec<Whole>,
+    /// Per local resource: its ranges, if it was used in parts.
+    tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
+    /// What grouped uploads owe.
+    pub(crate) grouped: grouped::Owed,
     orders: Vec<(u32, Order)>,
-    bulk: bulk::Bulk,
     covered: Covered,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
-    /// Where in `list` the hazards of the node that is walked are that stand for others: one a relation, so few.
-    standing: Vec<u32>,
+    /// The hazards of the node that is walked that stand for others: one a relation, so few.
+    standing: Vec<Standing>,
+}
+
+/// A hazard in `list`, and what it is compared by.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    relation: u64,
+    level: u32,
+    at: u32,
 }
 
 /// What the walk looks at beside the map.
@@ -112,8 +127,8 @@ struct Walk<'a> {
     cover: &'a Coverage,
     positions: Positions,
     causes: bool,
-    /// The access of uploads.
-    upload: PairId,
+    /// The accesses of uploads: copied and scattered.
+    uploads: [PairId; 2],
 }
 
 /// Walks the frame forwards.
@@ -123,31 +138,36 @@ pub(crate) fn run(
     state: &mut GraphState,
     cover: &Coverage,
     positions: Positions,
-    (resolved, kept): (&Resolved, &Kept),
+    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
     causes: bool,
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
     begin(resolved, graph.nodes.len(), out);
+    out.only_passes = groups.uploads.is_empty();
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
-    let upload = pairs.intern(Access::COPY_WRITE);
+    let uploads = resolved.upload_pairs;
     out.covered.begin(&pairs);
-    let walk = Walk { graph, state, cover, positions, causes, upload };
-    bulk::enter(&walk, resolved, kept, out);
+    let walk = Walk { graph, state, cover, positions, causes, uploads };
+    grouped::enter(&walk, &pairs, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     let mut orders = 0;
-    for position in 0..positions.len() {
-        out.begin_node();
-        while parts.first().is_some_and(|p| p.position < position) {
-            parts = &parts[1..];
+    for &(begin, end) in &groups.walked {
+        out.skip_to(begin, causes);
+        for position in begin..end {
+            out.begin_node(causes);
+            while parts.first().is_some_and(|p| p.position < position) {
+                parts = &parts[1..];
+            }
+            if kept.keep[position as usize] {
+                node(&walk, &mut pairs, position, resolved, parts, &mut orders, out, errors);
+            }
+            out.level[position as usize] = out.above;
         }
-        if kept.keep[position as usize] {
-            node(&walk, &mut pairs, position, (resolved, kept), parts, &mut orders, out, errors);
-        }
-        out.level.push(out.above);
     }
-    out.begin_node();
+    out.skip_to(positions.len(), causes);
+    out.begin_node(causes);
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;
 }
@@ -158,7 +178,7 @@ fn node(
     walk: &Walk<'_>,
     pairs: &mut PairTable,
     position: u32,
-    (resolved, kept): (&Resolved, &Kept),
+    resolved: &Resolved,
     parts: &[Part],
     orders: &mut usize,
     out: &mut Hazards,
@@ -167,17 +187,12 @@ fn node(
     let node = &walk.graph.nodes[walk.positions.node(position) as usize];
     let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
     let locals = resolved.locals.as_slice();
+    out.only_passes &= node.kind == NodeKind::Pass;
     while let Some((then, order)) = out.orders.get(*orders).copied()
         && then <= position
     {
         *orders += 1;
         explicit(walk, pairs, order, resolved, out);
-    }
-    if let [u] = uses
-        && bulk::holds(node, u, resolved, kept)
-    {
-        bulk::judge(walk, pairs, u, locals, out);
-        return;
     }
     if parts.first().is_some_and(|p| p.position == position) {
         for part in parts.iter().take_while(|p| p.position == position) {
@@ -195,8 +210,9 @@ fn node(
         }
     }
     if writes == 1 {
-        let written = uses.iter().filter(|u| u.writes());
-        written.for_each(|u| write(walk, pairs, position, u, locals, out, errors));
+        if let Some(u) = uses.iter().find(|u| u.writes()) {
+            write(walk, pairs, position, u, locals, out, errors);
+        }
     } else if writes > 1 {
         // One write must not hide from another what was there before the pass.
         for u in uses.iter().filter(|u| u.writes()) {
@@ -214,7 +230,7 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.begin.clear();
     out.details_begin.clear();
     out.level.clear();
-    out.level.reserve(nodes);
+    out.level.resize(nodes, 0);
     out.above = 0;
     out.host.clear();
     out.host_details.clear();
@@ -223,9 +239,8 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     if out.tracks.len() < resolved.locals.len() {
         out.tracks.resize_with(resolved.locals.len(), SmallVec::new);
     }
-    for tracks in &mut out.tracks[..resolved.locals.len()] {
-        tracks.clear();
-    }
+    out.wholes.clear();
+    out.wholes.resize(resolved.locals.len(), Whole::UNTOUCHED);
 }
 
 /// Sorts the orders between kept nodes by the position of the later one. Returns whether all go with the order of
@@ -277,11 +292,21 @@ fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Res
 
 impl Hazards {
     #[inline]
-    fn begin_node(&mut self) {
+    fn begin_node(&mut self, causes: bool) {
         self.begin.push(self.list.len() as u32);
-        self.details_begin.push(self.details.len() as u32);
+        if causes {
+            self.details_begin.push(self.details.len() as u32);
+        }
         self.standing.clear();
         self.above = 0;
+    }
+
+    /// Grouped uploads up to a position have no hazards of their own.
+    fn skip_to(&mut self, position: u32, causes: bool) {
+        self.begin.resize(position as usize, self.list.len() as u32);
+        if causes {
+            self.details_begin.resize(position as usize, self.details.len() as u32);
+        }
     }
 
     /// Enters a hazard of the node that is walked.
@@ -300,19 +325,27 @@ impl Hazards {
             }
             return;
         }
-        for &at in &self.standing {
-            let known = self.list[at as usize];
-            if known.alike(&hazard) {
-                if known.src.is_before(hazard.src, self.level_of(known.src), level) {
-                    self.list[at as usize].src = hazard.src;
-                }
-                return;
+        let relation = hazard.relation();
+        if let Some(known) = self.standing.iter_mut().find(|s| s.relation == relation) {
+            let stands = &mut self.list[known.at as usize];
+            if stands.src.is_before(hazard.src, known.level, level) {
+                known.level = level;
+                stands.src = hazard.src;
             }
+            return;
         }
-        self.standing.push(self.list.len() as u32);
+        self.standing.push(Standing { relation, level, at: self.list.len() as u32 });
         self.list.push(hazard);
     }
 
+    /// Whether the hazard entered last stands for one against a node that may not be moved.
+    #[inline]
+    fn stands_for(&self, node: u32, hazard: &Hazard) -> bool {
+        let level = self.level.get(node as usize);
+        self.standing.last().is_some_and(|s| s.relation == hazard.relation() && level <= Some(&s.level))
+    }
+
+    #[inline]
     fn level_of(&self, src: Source) -> u32 {
         match src {
             Source::Node(position) => self.level.get(position as usize).copied().unwrap_or(0),
@@ -320,10 +353,34 @@ impl Hazards {
         }
     }
 
+    /// What the frame did to the ranges of a resource.
+    pub(crate) fn tracks(&self, local: u32) -> Tracks<'_> {
+        let whole = self.wholes[local as usize];
+        match whole.used {
+            Used::Not => Tracks::One(None),
+            Used::Whole => Tracks::One(Some(whole.track())),
+            Used::InParts => Tracks::Many(&self.tracks[local as usize]),
+        }
+    }
+
+    /// The ranges of a resource, from now on used in parts; none yet if it was not used before.
+    fn in_parts(&mut self, local: u32) -> &mut SmallVec<[Track; 1]> {
+        let whole = &mut self.wholes[local as usize];
+        let tracks = &mut self.tracks[local as usize];
+        if whole.used != Used::InParts {
+            tracks.clear();
+            tracks.extend((whole.used == Used::Whole).then(|| whole.track()));
+            whole.used = Used::InParts;
+        }
+        tracks
+    }
+
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
     fn may_move(&self, walk: &Walk<'_>, hazard: &Hazard) -> bool {
         match hazard.src {
-            Source::Node(position) if hazard.src_pair == walk.upload || hazard.kind == HazardKind::Order => {
+            Source::Node(position)
+                if walk.uploads.contains(&hazard.src_pair) || hazard.kind == HazardKind::Order =>
+            {
                 let node = &walk.graph.nodes[walk.positions.node(position) as usize];
                 matches!(node.kind, NodeKind::Upload { .. })
             }
@@ -333,21 +390,37 @@ impl Hazards {
 }
 
 impl Hazard {
-    /// Whether two hazards of one node ask for the same, but for when the source ran.
+    /// Two hazards of one node with the same relation ask for the same, but for when the source ran.
     #[inline]
-    fn alike(&self, other: &Self) -> bool {
-        (self.src_pair, self.dst_pair, self.kind) == (other.src_pair, other.dst_pair, other.kind)
-            && matches!(self.src, Source::Node(_)) == matches!(other.src, Source::Node(_))
+    pub(crate) fn relation(&self) -> u64 {
+        let earlier = u64::from(matches!(self.src, Source::Earlier(_)));
+        u64::from(self.src_pair) << 32 | u64::from(self.dst_pair) << 16 | (self.kind as u64) << 1 | earlier
     }
 }
 
 impl Source {
     /// Whether it runs before another, given their levels in this frame.
     #[inline]
-    fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
+    pub(crate) fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
         match (self, other) {
             (Source::Earlier(a), Source::Earlier(b)) => a < b,
             _ => level < other_level,
+        }
+    }
+}
+
+/// What the frame did to the ranges of one resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tracks<'a> {
+    One(Option<Track>),
+    Many(&'a [Track]),
+}
+
+impl Tracks<'_> {
+    pub(crate) fn as_slice(&self) -> &[Track] {
+        match self {
+            Tracks::One(track) => track.as_slice(),
+            Tracks::Many(tracks) => tracks,
         }
     }
 }
@@ -356,7 +429,14 @@ impl Source {
 fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
     for (index, local) in locals.iter().enumerate().filter(|(_, l)| l.host_visible) {
         let dst_pair = pairs.intern(Access::HOST_READ);
-        let tracks = &out.tracks[index];
+        // Lent, because hazards are entered meanwhile.
+        let parts = std::mem::take(&mut out.tracks[index]);
+        let whole = out.wholes[index];
+        let tracks = match whole.used {
+            Used::Not => &[],
+            Used::Whole => &[whole.track()] as &[Track],
+            Used::InParts => parts.as_slice(),
+        };
         for (i, track) in tracks.iter().enumerate().filter(|(_, t)| t.write != NONE) {
             let hazard = Hazard {
                 src: Source::Node(track.write),
@@ -372,5 +452,6 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
                 coarsened: false,
             });
         }
+        out.tracks[index] = parts;
     }
 }

@@ -1,10 +1,11 @@
-//! Phase 4: the level of each node, and the nodes by level.
+//! Phase 6: the level of each node, and the nodes by level.
 //!
 //! Declaration order is a topological order of the hazards by construction, and the walk that found them has counted
 //! the levels along. Only an explicit order can go against it: then petgraph finds an order, or a cycle.
 
 use super::cull::Kept;
-use super::hazards::{Hazards, Source};
+use super::groups::Groups;
+use super::hazards::{Hazard, Hazards, Source};
 use super::{Positions, label};
 use crate::error::GraphError;
 use crate::frame::{FrameGraph, NodeKind};
@@ -18,10 +19,21 @@ use petgraph::visit::{Topo, Visitable};
 pub(crate) struct Levels {
     /// Per position: the longest hazard chain above the node.
     pub(crate) level: Vec<u32>,
-    /// Kept positions by level, then declaration.
-    pub(crate) sorted: Vec<u32>,
+    /// Kept positions by level, then declaration, but for grouped uploads.
+    sorted: Vec<u32>,
     /// Where each level begins in `sorted`; one more at the end.
-    pub(crate) begin: Vec<u32>,
+    begin: Vec<u32>,
+    /// Whether no level has a transfer.
+    pub(crate) only_passes: bool,
+    /// The level of all grouped uploads, if there are any and they have the same.
+    pub(crate) grouped: Option<u32>,
+    /// Number of grouped uploads at each level, as far as there are any.
+    counts: Vec<u32>,
+    /// What the grouped uploads of each level owe, ascending by level. Of hazards of one kind from one access only that
+    /// with the source at the latest level is here.
+    owed: Vec<(u32, Hazard)>,
+    /// What there is to say about it: the level, and the position in the hazards' list, ascending.
+    details: Vec<(u32, u32)>,
     /// Level of the host, if it waits for anything.
     pub(crate) host: Option<u32>,
     graph: DiGraph<u32, (), u32>,
@@ -53,7 +65,7 @@ pub(crate) fn run(
     graph: &FrameGraph,
     state: &GraphState,
     positions: Positions,
-    (kept, hazards): (&Kept, &Hazards),
+    (groups, kept, hazards): (&Groups, &Kept, &Hazards),
     out: &mut Levels,
 ) -> Result<(), GraphError> {
     if hazards.forward {
@@ -65,8 +77,13 @@ pub(crate) fn run(
             return Err(cycle(graph, state, positions, out));
         }
     }
-    share_levels(graph, positions, (kept, hazards), out);
-    sort(positions, kept, out);
+    out.only_passes = hazards.only_passes;
+    out.grouped = None;
+    if !out.only_passes {
+        share_levels(graph, positions, (groups, kept, hazards), out);
+    }
+    sort((groups, kept), out);
+    owe(groups, hazards, out);
     out.host = hazards.host.iter().map(|h| out.level_of(h.src) + 1).max();
     Ok(())
 }
@@ -84,6 +101,23 @@ impl Levels {
         let ends = (self.begin.get(level as usize), self.begin.get(level as usize + 1));
         let (Some(&begin), Some(&end)) = ends else { return &[] };
         self.sorted.get(begin as usize..end as usize).unwrap_or(&[])
+    }
+
+    /// What the grouped uploads of a level owe.
+    pub(crate) fn owed(&self, level: u32) -> impl Iterator<Item = &Hazard> {
+        let begin = self.owed.partition_point(|o| o.0 < level);
+        self.owed[begin..].iter().take_while(move |o| o.0 == level).map(|o| &o.1)
+    }
+
+    /// Positions of what there is to say about that.
+    pub(crate) fn details(&self, level: u32) -> impl Iterator<Item = u32> {
+        let begin = self.details.partition_point(|d| d.0 < level);
+        self.details[begin..].iter().take_while(move |d| d.0 == level).map(|d| d.1)
+    }
+
+    /// Whether nothing runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.begin.len() < 2
     }
 
     /// Number of the last level.
@@ -118,7 +152,7 @@ fn build(positions: Positions, kept: &Kept, hazards: &Hazards, out: &mut Levels)
 }
 
 /// The hazards of one position.
-pub(crate) fn of(hazards: &Hazards, position: u32) -> &[super::hazards::Hazard] {
+pub(crate) fn of(hazards: &Hazards, position: u32) -> &[Hazard] {
     let (a, b) = (hazards.begin[position as usize], hazards.begin[position as usize + 1]);
     &hazards.list[a as usize..b as usize]
 }
@@ -126,16 +160,19 @@ pub(crate) fn of(hazards: &Hazards, position: u32) -> &[super::hazards::Hazard] 
 /// Walks in topological order and gives each node its level. Returns how many nodes were reached: fewer than there are
 /// if there is a cycle.
 fn walk(hazards: &Hazards, out: &mut Levels) -> usize {
-    out.level.clear();
-    out.level.resize(out.index.len(), 0);
+    // Grouped uploads have their levels, all others 0.
+    out.level.clone_from(&hazards.level);
     let mut topo = out.topo.take().unwrap_or_else(|| Topo::new(&out.graph));
     topo.reset(&out.graph);
     let mut walked = 0;
     while let Some(node) = topo.next(&out.graph) {
         walked += 1;
         let position = out.graph[node];
-        let level = of(hazards, position).iter().map(|h| out.level_of(h.src) + 1).max().unwrap_or(0);
-        out.level[position as usize] = level;
+        let hazards = of(hazards, position);
+        if !hazards.is_empty() {
+            let level = hazards.iter().map(|h| out.level_of(h.src) + 1).max().unwrap_or(0);
+            out.level[position as usize] = level;
+        }
     }
     out.topo = Some(topo);
     walked
@@ -147,15 +184,26 @@ fn walk(hazards: &Hazards, out: &mut Levels) -> usize {
 fn share_levels(
     graph: &FrameGraph,
     positions: Positions,
-    (kept, hazards): (&Kept, &Hazards),
+    (groups, kept, hazards): (&Groups, &Kept, &Hazards),
     out: &mut Levels,
 ) {
     out.uploads.clear();
+    out.grouped = (!groups.uploads.is_empty()).then(|| hazards.grouped.level()).flatten();
+    if groups.walked.is_empty() {
+        // Nothing in the frame waits for any of them.
+        let shared = hazards.grouped.highest();
+        if out.grouped.is_none() {
+            out.level.fill(shared);
+        }
+        out.grouped = Some(shared);
+        return;
+    }
     let is_upload = |p: u32| {
         let node = &graph.nodes[positions.node(p) as usize];
         kept.keep[p as usize] && matches!(node.kind, NodeKind::Upload { .. })
     };
-    out.uploads.extend((0..positions.len()).filter(|&p| is_upload(p)));
+    out.uploads.extend(groups.positions().filter(|&p| is_upload(p)));
+    out.uploads.extend(groups.uploads.iter().map(|u| u.position));
     let Some(&first) = out.uploads.first() else { return };
     if out.uploads.iter().all(|&p| out.level[p as usize] == out.level[first as usize]) {
         return;
@@ -163,7 +211,7 @@ fn share_levels(
     let last = out.level.iter().copied().max().unwrap_or(0);
     out.latest.clear();
     out.latest.resize(out.level.len(), last);
-    for position in 0..positions.len() {
+    for position in groups.positions() {
         for hazard in of(hazards, position) {
             if let Source::Node(src) = hazard.src {
                 let latest = &mut out.latest[src as usize];
@@ -187,14 +235,34 @@ fn share_levels(
         group.iter().for_each(|&p| out.level[p as usize] = shared);
         rest = others;
     }
+    let mut levels = groups.uploads.iter().map(|u| out.level[u.position as usize]);
+    let first = levels.next();
+    out.grouped = first.filter(|&first| levels.all(|level| level == first));
 }
 
 /// Counting sort by level; declaration order stays within a level.
-fn sort(positions: Positions, kept: &Kept, out: &mut Levels) {
-    let all = (0..positions.len()).filter(|&p| kept.keep[p as usize]);
+fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
+    let all = groups.positions().filter(|&p| kept.keep[p as usize]);
     out.begin.clear();
-    let levels = all.clone().map(|p| out.level[p as usize] + 1).max().unwrap_or(0);
-    out.begin.resize(levels as usize + 1, 0);
+    let last = all.clone().map(|p| out.level[p as usize]).max();
+    out.counts.clear();
+    match out.grouped {
+        Some(level) => {
+            out.counts.resize(level as usize, 0);
+            out.counts.push(groups.uploads.len() as u32);
+        }
+        None => {
+            for upload in &groups.uploads {
+                let level = out.level[upload.position as usize] as usize;
+                if out.counts.len() <= level {
+                    out.counts.resize(level + 1, 0);
+                }
+                out.counts[level] += 1;
+            }
+        }
+    }
+    let last = last.max((out.counts.len() as u32).checked_sub(1));
+    out.begin.resize(last.map_or(1, |last| last as usize + 2), 0);
     for p in all.clone() {
         out.begin[out.level[p as usize] as usize] += 1;
     }
@@ -214,6 +282,37 @@ fn sort(positions: Positions, kept: &Kept, out: &mut Levels) {
     if let Some(first) = out.begin.first_mut() {
         *first = 0;
     }
+}
+
+/// Gathers by level what grouped uploads owe.
+fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
+    out.owed.clear();
+    let mut last = (0, (0, 0));
+    for (index, upload) in groups.uploads.iter().enumerate() {
+        let place = hazards.grouped.place(index);
+        // Uploads into one range share a list.
+        if place == last.1 && out.grouped.is_some() || place.0 == place.1 {
+            continue;
+        }
+        let level = out.level[upload.position as usize];
+        if std::mem::replace(&mut last, (level, place)) == (level, place) {
+            continue;
+        }
+        for hazard in hazards.grouped.list(place) {
+            let known =
+                out.owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
+            match known {
+                Some((_, known)) if known.src.is_before(hazard.src, 0, 0) => *known = *hazard,
+                Some(_) => {}
+                None => out.owed.push((level, *hazard)),
+            }
+        }
+    }
+    out.owed.sort_by_key(|o| o.0);
+    out.details.clear();
+    let details = hazards.grouped.details().iter().zip(0..);
+    out.details.extend(details.map(|((position, _), index)| (out.level[*position as usize], index)));
+    out.details.sort_unstable();
 }
 
 /// The passes of one cycle, each before the next.
@@ -238,8 +337,38 @@ fn cycle(graph: &FrameGraph, state: &GraphState, positions: Positions, levels: &
 }
 
 /// The kept nodes with their levels, as the schedule shows them.
-pub(crate) fn placed(levels: &Levels, positions: Positions, out: &mut Vec<Placed>) {
-    out.extend(
-        levels.sorted.iter().map(|&p| Placed { node: positions.node(p), level: levels.level[p as usize] }),
-    );
+pub(crate) fn placed(
+    levels: &mut Levels,
+    positions: Positions,
+    (groups, kept): (&Groups, &Kept),
+    out: &mut Vec<Placed>,
+) {
+    let Levels { level, sorted, begin, counts, grouped, uploads: ends, .. } = levels;
+    let place = |p: u32| Placed { node: positions.node(p), level: level[p as usize] };
+    if groups.uploads.is_empty() {
+        out.extend(sorted.iter().map(|&p| place(p)));
+        return;
+    }
+    if sorted.is_empty() && grouped.is_some() {
+        out.extend((0..positions.len()).map(place));
+        return;
+    }
+    // Once more with the grouped uploads among them: how many nodes each level begins after.
+    ends.clear();
+    ends.extend(begin.iter().copied());
+    let mut before = 0;
+    let counts = counts.iter().copied().chain(std::iter::repeat(0));
+    for (end, count) in ends.iter_mut().zip(counts) {
+        *end += before;
+        before += count;
+    }
+    let all = groups.uploads.len() + sorted.len();
+    out.resize(all, Placed { node: 0, level: 0 });
+    for p in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
+        let at = &mut ends[level[p as usize] as usize];
+        if let Some(out) = out.get_mut(*at as usize) {
+            *out = place(p);
+        }
+        *at += 1;
+    }
 }

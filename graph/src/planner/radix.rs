@@ -7,7 +7,7 @@
 /// Fewer than this are compared.
 const FEW: usize = 64;
 /// Most bits of one pass. The counters of a pass are on the stack.
-const DIGIT: u32 = 10;
+const DIGIT: u32 = 9;
 
 /// Something to be sorted, by its position elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) struct Keyed {
 
 /// Sorts by key; what has equal keys stays in the order it is in. `spare` is memory to work in.
 pub(crate) fn sort(items: &mut Vec<Keyed>, spare: &mut Vec<Keyed>) {
-    let Some(first) = items.first().copied() else { return };
+    let Some(&first) = items.first() else { return };
     // Bits in which not all keys are alike.
     let (mut differ, mut ascending, mut last) = (0, true, first.key);
     for item in items.iter() {
@@ -34,8 +34,9 @@ pub(crate) fn sort(items: &mut Vec<Keyed>, spare: &mut Vec<Keyed>) {
         insertion(items);
         return;
     }
-    spare.clear();
-    spare.extend_from_slice(items);
+    // What is in it does not matter.
+    spare.truncate(items.len());
+    spare.resize(items.len(), first);
     let low = differ.trailing_zeros();
     let width = u64::BITS - differ.leading_zeros() - low;
     let passes = width.div_ceil(DIGIT);

@@ -1,5 +1,7 @@
 //! Phase 1: looks up every resource once, and finds what is wrong with single declarations.
 
+mod uploads;
+
 use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
@@ -7,6 +9,8 @@ use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
 use crate::resource::{Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
+pub(crate) use uploads::Upload;
+use uploads::uploads;
 
 /// A resource of this frame.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +25,16 @@ pub(crate) struct Local {
     /// Its bytes are undefined at the beginning of the frame, whatever the backing held.
     pub(crate) fresh: bool,
     pub(crate) host_visible: bool,
-    /// Number of uploads to it.
-    pub(crate) uploads: u32,
-    /// Whether anything but uploads writes it.
-    pub(crate) other_writes: bool,
-    read: bool,
-    /// Whether something reads it that is declared before one of its uploads.
-    pub(crate) read_before_upload: bool,
+    /// Whether uploads to it can be scattered, and whether they are.
+    pub(crate) scatter: bool,
+    pub(crate) scattered: bool,
+    /// Whether something reads it.
+    pub(crate) read: bool,
+    /// Whether something but grouped uploads writes it.
+    written: bool,
+    /// Whether its uploads have to be walked one by one: something else writes it, something reads it before one of
+    /// them, or an explicit order names one.
+    pub(crate) entangled: bool,
 }
 
 /// A use with numbers for names.
@@ -62,10 +69,17 @@ pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
+    /// The uploads, in the order of the frame's nodes.
+    pub(crate) uploads: Vec<Upload>,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
+    /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
+    /// node overwrites after another wrote it.
+    pub(crate) all_needed: bool,
     stamp: u32,
     transients: Vec<u32>,
+    /// The accesses of uploads: copied, and scattered, which is the same if none are.
+    pub(crate) upload_pairs: [PairId; 2],
 }
 
 const NONE: u32 = u32::MAX;
@@ -81,8 +95,10 @@ pub(crate) fn run(
     out.locals.clear();
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
+    out.uploads.clear();
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
+    out.all_needed = graph.prologue.is_none();
     out.stamp = out.stamp.wrapping_add(1);
     if out.stamp == 0 {
         out.slots.fill((0, 0));
@@ -93,14 +109,30 @@ pub(crate) fn run(
             errors.push(GraphError::ZeroSize { resource: name.to_owned() });
         }
     }
-    for node in &graph.nodes {
-        let first = out.uses.len();
-        for u in graph.uses(node) {
-            resolve_use(graph, state, backings, node, u, out, errors);
+    let copy_write = state.pairs.intern(Access::COPY_WRITE);
+    // Neighbours are often alike.
+    let mut last = (Access::COPY_WRITE, copy_write);
+    let mut number = 0;
+    while let Some(node) = graph.nodes.get(number) {
+        if let NodeKind::Upload { .. } = node.kind {
+            let fine = uploads(graph, state, number, copy_write, out);
+            number += fine;
+            if fine > 0 {
+                continue;
+            }
         }
-        // A pass with one use contradicts itself in nothing.
-        if errors.is_empty() && (out.uses.len() > first + 1 || node.kind != NodeKind::Pass) {
-            check_node(graph, state, node, &out.uses[first..], &out.locals, errors);
+        number += 1;
+        let first = out.uses.len();
+        let mut seen = node.side_effects;
+        for u in graph.uses(node) {
+            seen |= u.mode != Mode::Read;
+            resolve_use(graph, state, backings, node, (u, &mut last), out, errors);
+        }
+        out.all_needed &= seen;
+        let uses = &out.uses[first..];
+        let fine = node.kind == NodeKind::Pass && !may_contradict(uses);
+        if !fine && errors.is_empty() {
+            check_node(graph, state, node, uses, &out.locals, errors);
         }
     }
     for order in &graph.orders {
@@ -110,14 +142,21 @@ pub(crate) fn run(
             continue;
         }
         for (pass, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
+            let node = &graph.nodes[pass.index()];
             let stages = state.pairs.missing(access.stages);
             if !stages.is_empty() {
-                let pass = label::node(graph, state, &graph.nodes[pass.index()]);
+                let pass = label::node(graph, state, node);
                 errors.push(GraphError::StageNotOnDevice {
                     pass,
                     of: "for an explicit order".to_owned(),
                     stages,
                 });
+            }
+            if let (NodeKind::Upload { .. }, Some(u)) = (node.kind, out.uses.get(node.uses.0 as usize)) {
+                // What is in error has no local resource.
+                if let Some(local) = out.locals.get_mut(u.local as usize) {
+                    local.entangled = true;
+                }
             }
         }
     }
@@ -129,14 +168,19 @@ fn resolve_use(
     state: &mut GraphState,
     backings: &[Option<ResourceId>],
     node: &Node,
-    u: &Use,
+    (u, last): (&Use, &mut (Access, PairId)),
     out: &mut Resolved,
     errors: &mut Vec<GraphError>,
 ) {
-    let pair = state.pairs.intern(u.access);
+    if u.access != last.0 {
+        *last = (u.access, state.pairs.intern(u.access));
+    }
+    let pair = last.1;
     let found = match u.slice.resource {
         Resource::Persistent(id) => persistent(state, id, out),
-        Resource::Transient(id) if id.frame == graph.serial => transient(graph, backings, id.index, out),
+        Resource::Transient(id) if id.frame == graph.serial => {
+            transient(graph, state, backings, id.index, out)
+        }
         Resource::Transient(_) => None,
     };
     let (start, mut end, mode) = (u.slice.start, u.slice.end, u.mode);
@@ -151,44 +195,51 @@ fn resolve_use(
     }
     let whole = start == 0 && end == of.size;
     let resolved = ResolvedUse { start, end, local, pair, mode, whole };
-    of.note(&resolved, node.kind, graph.prologue.is_some());
+    if resolved.writes() {
+        out.all_needed &= !(of.fresh || of.written && mode == Mode::Overwrite);
+    }
+    of.note(&resolved, graph.prologue.is_some());
     let fine = start < end
         && end <= of.size
         && node.queue.is_none()
-        && state.pairs.get(pair).plainly_allowed(mode, of.usage);
-    if !fine && let Some(problem) = check_use(&state.pairs, node, u, &resolved, of.size, of.usage) {
-        errors.push(problem.named(graph, state, node, u));
+        && state.pairs.facts(pair).plainly_allowed(mode, of.usage);
+    if !fine {
+        look_closer(graph, state, node, u, (&resolved, &out.locals[local as usize]), errors);
     }
     out.uses.push(resolved);
 }
 
 impl Local {
-    /// Keeps count of what the frame does to it.
+    /// Keeps in mind what the frame does to it.
     #[inline]
-    fn note(&mut self, u: &ResolvedUse, kind: NodeKind, prologue: bool) {
-        if matches!(kind, NodeKind::Upload { .. }) {
-            self.uploads += 1;
-            self.read_before_upload |= self.read;
-        } else if u.writes() {
-            self.other_writes = true;
-        }
+    fn note(&mut self, u: &ResolvedUse, prologue: bool) {
+        self.written |= u.writes();
+        // Uploads come this way only if there is something about them.
+        self.entangled |= u.writes();
         if u.reads() {
             self.read = true;
             // What the prologue declares comes last here and is meant first.
-            self.read_before_upload |= prologue;
+            self.entangled |= prologue;
         }
     }
 }
 
+/// The local number of a persistent resource.
 #[inline]
 fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
-    let slot = id.index() as usize;
-    if let Some(&(stamp, local)) = out.slots.get(slot)
-        && stamp == out.stamp
-    {
-        // Another version of the slot is stale, or was made stale since.
-        return (out.locals[local as usize].backing == Some(id)).then_some(local);
+    match out.slots.get(id.index() as usize) {
+        Some(&(stamp, local)) if stamp == out.stamp => {
+            // Another version of the slot is stale, or was made stale since.
+            (out.locals[local as usize].backing == Some(id)).then_some(local)
+        }
+        _ => first_use(state, id, out),
     }
+}
+
+/// A persistent resource that this frame names for the first time.
+#[inline(never)]
+fn first_use(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
+    let slot = id.index() as usize;
     let desc = &state.get(id)?.desc;
     let local = push(
         out,
@@ -199,10 +250,11 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
             backing: Some(id),
             fresh: false,
             host_visible: desc.host_visible,
-            uploads: 0,
-            other_writes: false,
+            scatter: desc.scatter,
+            scattered: false,
             read: false,
-            read_before_upload: false,
+            written: false,
+            entangled: false,
         },
     );
     if out.slots.len() <= slot {
@@ -212,8 +264,10 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
     Some(local)
 }
 
+#[inline(never)]
 fn transient(
     graph: &FrameGraph,
+    state: &GraphState,
     backings: &[Option<ResourceId>],
     index: u32,
     out: &mut Resolved,
@@ -223,19 +277,22 @@ fn transient(
         return Some(known);
     }
     let desc = graph.transients.get(index as usize)?;
+    let backing = backings.get(index as usize).copied().flatten();
     let local = push(
         out,
         Local {
             resource: crate::TransientId { index, frame: graph.serial }.into(),
             size: desc.size,
             usage: BufferUsage::all(),
-            backing: backings.get(index as usize).copied().flatten(),
+            backing,
             fresh: true,
             host_visible: false,
-            uploads: 0,
-            other_writes: false,
+            scatter: backing.and_then(|id| state.buffer(id)).is_some_and(|desc| desc.scatter),
+            scattered: false,
             read: false,
-            read_before_upload: false,
+            written: false,
+            // It may have no memory that earlier frames used, and is not looked at afterwards.
+            entangled: true,
         },
     );
     out.transients[index as usize] = local;
@@ -256,6 +313,21 @@ enum Problem {
     Impossible,
     Usage(BufferUsage, BufferUsage),
     Queue,
+}
+
+/// A use that is not plainly right: names what is wrong with it, if anything is.
+#[inline(never)]
+fn look_closer(
+    graph: &FrameGraph,
+    state: &GraphState,
+    node: &Node,
+    u: &Use,
+    (resolved, local): (&ResolvedUse, &Local),
+    errors: &mut Vec<GraphError>,
+) {
+    if let Some(problem) = check_use(&state.pairs, node, u, resolved, local.size, local.usage) {
+        errors.push(problem.named(graph, state, node, u));
+    }
 }
 
 fn check_use(
@@ -334,6 +406,7 @@ impl Problem {
     }
 }
 
+#[cold]
 fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
     let pass = label::bare(graph, node);
     match resource {
@@ -342,7 +415,15 @@ fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
     }
 }
 
+/// Whether a pass reads a resource that it overwrites, in whatever parts.
+#[inline]
+fn may_contradict(uses: &[ResolvedUse]) -> bool {
+    let mut overwrites = uses.iter().filter(|u| u.mode == Mode::Overwrite);
+    overwrites.any(|over| uses.iter().any(|u| u.local == over.local && u.reads()))
+}
+
 /// What the uses of one node must not say together.
+#[inline(never)]
 fn check_node(
     graph: &FrameGraph,
     state: &GraphState,

@@ -1,12 +1,13 @@
-//! Phase 6: batches the transfers of a level, and writes the command list.
+//! Phase 8: batches the transfers of a level, and writes the command list.
 
 use super::Positions;
 use super::cull::{Kept, Part};
+use super::groups::{Grouped, Groups};
 use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{FrameGraph, NodeKind};
-use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, Schedule};
+use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
 
 /// The memory the phase needs.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Transfers {
     /// The regions' order.
     order: Vec<Keyed>,
     spare: Vec<Keyed>,
+    /// The grouped uploads by level, then staging buffer, then as in their groups.
+    grouped: Vec<Keyed>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +28,15 @@ struct Region {
     src: u64,
     size: u64,
     node: u32,
+    /// Written by a shader.
+    scatter: bool,
 }
 
 /// Writes the commands of every level to the first queue.
 pub(crate) fn run(
     graph: &FrameGraph,
     positions: Positions,
-    (resolved, kept): (&Resolved, &Kept),
+    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
     levels: &Levels,
     scratch: &mut Transfers,
     schedule: &mut Schedule,
@@ -40,15 +45,27 @@ pub(crate) fn run(
         schedule.queues.push(CommandList::default());
     }
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
-    let last = if levels.sorted.is_empty() { 0 } else { levels.last() + 1 };
+    scratch.sort_grouped(groups, levels);
+    let mut grouped = 0;
+    let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
         }
         let nodes = levels.nodes(level);
+        if levels.only_passes {
+            commands.extend(nodes.iter().map(|&position| Command::Pass(positions.node(position))));
+            continue;
+        }
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
         scratch.sort();
+        let scattered = schedule.scatters.len() as u32;
         scratch.emit(schedule, &mut commands);
+        let of = (positions, resolved, groups, levels);
+        scratch.emit_grouped(of, (level, &mut grouped), schedule, &mut commands);
+        if scattered < schedule.scatters.len() as u32 {
+            commands.push(Command::Scatter { regions: scattered..schedule.scatters.len() as u32 });
+        }
         for &position in nodes {
             let index = positions.node(position);
             let node = &graph.nodes[index as usize];
@@ -81,6 +98,7 @@ fn gather(
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
         match (node.kind, uses) {
             (NodeKind::Upload { from }, [to]) => {
+                let scatter = resolved.locals[to.local as usize].scattered;
                 let mut push = |start: u64, end: u64| {
                     out.push(Region {
                         from: BufferRef::Host(from.buffer),
@@ -89,6 +107,7 @@ fn gather(
                         src: from.offset + (start - to.start),
                         size: end - start,
                         node: index,
+                        scatter,
                     });
                 };
                 let parts = parts_of(&kept.parts, position);
@@ -104,6 +123,7 @@ fn gather(
                 src: from.start,
                 size: to.end - to.start,
                 node: index,
+                scatter: false,
             }),
             _ => {}
         }
@@ -117,35 +137,74 @@ fn parts_of(parts: &[Part], position: u32) -> &[Part] {
 }
 
 impl Transfers {
-    /// Orders the regions so that those of one command stand together, ascending by destination.
+    /// Orders the regions so that those of one command stand together, ascending by destination, and what is scattered
+    /// comes last.
     fn sort(&mut self) {
         self.order.clear();
         self.order.extend((0u32..).zip(&self.regions).map(|(index, r)| Keyed { key: r.dst, index }));
         radix::sort(&mut self.order, &mut self.spare);
         // Each sort keeps what the ones before it did where it finds no difference.
-        for buffer in [|r: &Region| r.to, |r: &Region| r.from] {
+        let number = |buffer| match buffer {
+            BufferRef::Local(i) => u64::from(i),
+            BufferRef::Host(i) => 1 << 32 | u64::from(i),
+        };
+        for buffer in [|r: &Region| (r.to, false), |r: &Region| (r.from, r.scatter)] {
             for item in &mut self.order {
-                item.key = match buffer(&self.regions[item.index as usize]) {
-                    BufferRef::Local(i) => u64::from(i),
-                    BufferRef::Host(i) => 1 << 32 | u64::from(i),
-                };
+                let (buffer, scatter) = buffer(&self.regions[item.index as usize]);
+                item.key = u64::from(scatter) << 33 | number(buffer);
             }
             radix::sort(&mut self.order, &mut self.spare);
         }
     }
 
-    /// One copy command a pair of buffers; regions adjacent on both sides become one.
+    /// Puts the grouped uploads in order by level and staging buffer, if they differ in that.
+    fn sort_grouped(&mut self, groups: &Groups, levels: &Levels) {
+        self.grouped.clear();
+        if levels.grouped.is_some() && !groups.mixed {
+            return;
+        }
+        self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
+            let level = levels.level[u.position as usize];
+            Keyed { key: u64::from(level) << 32 | u64::from(u.from.buffer), index }
+        }));
+        radix::sort(&mut self.grouped, &mut self.spare);
+    }
+
+    /// Writes the copies of the grouped uploads of a level. In [`grouped`](Self::grouped) they begin at place `at`, which
+    /// is moved on.
+    fn emit_grouped(
+        &self,
+        (positions, resolved, groups, levels): (Positions, &Resolved, &Groups, &Levels),
+        (level, at): (u32, &mut usize),
+        schedule: &mut Schedule,
+        commands: &mut Vec<Command>,
+    ) {
+        if self.grouped.is_empty() {
+            if levels.grouped == Some(level) {
+                for group in &groups.groups {
+                    let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+                    emit_group((positions, resolved), uploads.iter(), schedule, commands);
+                }
+            }
+            return;
+        }
+        let rest = self.grouped.get(*at..).unwrap_or(&[]);
+        let rest = &rest[..rest.partition_point(|item| item.key >> 32 <= u64::from(level))];
+        *at += rest.len();
+        let upload = |item: &Keyed| &groups.uploads[item.index as usize];
+        for same in rest.chunk_by(|a, b| a.key == b.key && upload(a).local == upload(b).local) {
+            emit_group((positions, resolved), same.iter().map(upload), schedule, commands);
+        }
+    }
+
+    /// One copy command a pair of buffers, and what is scattered; regions adjacent on both sides become one.
     fn emit(&self, schedule: &mut Schedule, commands: &mut Vec<Command>) {
         let mut regions = self.order.iter().map(|item| &self.regions[item.index as usize]).peekable();
-        while let Some(first) = regions.next() {
+        while let Some(first) = regions.next_if(|r| !r.scatter) {
             let begin = schedule.regions.len();
             let mut last = first.alone();
-            while let Some(r) = regions.next_if(|r| (r.from, r.to) == (first.from, first.to)) {
-                if last.dst + last.size == r.dst && last.src + last.size == r.src {
-                    last.size += r.size;
-                    last.merged += 1;
-                    last.node = last.node.min(r.node);
-                } else {
+            while let Some(r) = regions.next_if(|r| r.buffers() == first.buffers()) {
+                if !continues(&r.alone(), &mut last) {
                     schedule.regions.push(std::mem::replace(&mut last, r.alone()));
                 }
             }
@@ -153,10 +212,80 @@ impl Transfers {
             let regions = begin as u32..schedule.regions.len() as u32;
             commands.push(Command::Copy { from: first.from, to: first.to, regions });
         }
+        let mut buffers = None;
+        for r in regions {
+            let last = schedule.scatters.last_mut().filter(|_| buffers == Some(r.buffers()));
+            if !last.is_some_and(|last| continues(&r.alone(), &mut last.region)) {
+                schedule.scatters.push(ScatterRegion { from: r.from, to: r.to, region: r.alone() });
+            }
+            buffers = Some(r.buffers());
+        }
     }
 }
 
+/// The copy, or the scattered regions, of uploads from one staging buffer to one resource, ascending; regions adjacent
+/// on both sides become one.
+#[inline]
+fn emit_group<'a>(
+    (positions, resolved): (Positions, &Resolved),
+    mut uploads: impl Iterator<Item = &'a Grouped>,
+    schedule: &mut Schedule,
+    commands: &mut Vec<Command>,
+) {
+    let Some(first) = uploads.next() else { return };
+    let (from, to) = (BufferRef::Host(first.from.buffer), BufferRef::Local(first.local));
+    if resolved.locals[first.local as usize].scattered {
+        merge(positions, first, uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
+        return;
+    }
+    let begin = schedule.regions.len() as u32;
+    merge(positions, first, uploads, |region| schedule.regions.push(region));
+    commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
+}
+
+/// Calls `push` with the regions of uploads.
+#[inline]
+fn merge<'a>(
+    positions: Positions,
+    first: &Grouped,
+    uploads: impl Iterator<Item = &'a Grouped>,
+    mut push: impl FnMut(CopyRegion),
+) {
+    let alone = |u: &Grouped| CopyRegion {
+        src: u.from.offset,
+        dst: u.start,
+        size: u.end - u.start,
+        node: positions.node(u.position),
+        merged: 1,
+    };
+    let mut last = alone(first);
+    for u in uploads {
+        let next = alone(u);
+        if !continues(&next, &mut last) {
+            push(std::mem::replace(&mut last, next));
+        }
+    }
+    push(last);
+}
+
+/// Whether a region continues another on both sides; that one takes it in then.
+#[inline]
+fn continues(next: &CopyRegion, last: &mut CopyRegion) -> bool {
+    let continues = last.dst + last.size == next.dst && last.src + last.size == next.src;
+    if continues {
+        last.size += next.size;
+        last.merged += next.merged;
+        last.node = last.node.min(next.node);
+    }
+    continues
+}
+
 impl Region {
+    /// What makes it part of one command with others.
+    fn buffers(&self) -> (BufferRef, BufferRef, bool) {
+        (self.from, self.to, self.scatter)
+    }
+
     fn alone(&self) -> CopyRegion {
         CopyRegion { src: self.src, dst: self.dst, size: self.size, node: self.node, merged: 1 }
     }

@@ -7,7 +7,7 @@ use crate::dummy::hazard::{MkHazardParty, MkHazardWork, Reports};
 use crate::dummy::judge::{Effects, can_fill};
 use crate::dummy::kernel::MkKernelMemory;
 use crate::dummy::memory::{Block, DeviceToken, FRESH, Lender, STALE};
-use crate::dummy::record::{PassRecord, Recorded, Step, fits, span};
+use crate::dummy::record::{PassRecord, Recorded, Scattered, Step, fits, span};
 use crate::dummy::run::{failed, run_kernels};
 use memkit_graph::Access;
 use smallvec::SmallVec;
@@ -77,6 +77,10 @@ impl Flight {
                 let ((from, to), regions) = ((*from, *to), regions.clone());
                 let ranges = destinations(&self.recorded, from, to, regions);
                 self.store(step, 0, to, &ranges, hands);
+            }
+            (Some(Step::Scatter { regions }), Act::Load(at) | Act::Store(at)) => {
+                let (at, place) = (at, regions.start + at as usize);
+                self.scatter(step, at, place, act, hands);
             }
             (Some(Step::Fill { to, offset, size, value }), Act::Run | Act::Store(_)) => {
                 let (to, range, value) = (*to, *offset..offset.saturating_add(*size), *value);
@@ -168,11 +172,29 @@ impl Flight {
         };
         for ((region, stale), i) in work.effects.stale.iter().zip(0..) {
             let Some(r) = regions.get(*region as usize) else { continue };
-            let (arrive, size) = (stale.start - r.src + r.dst, stale.end - stale.start);
-            match from.before().filter(|_| hands.serves_old(self.recorded.value, step as u64, i)) {
-                Some(before) => hands.token.copy(before, stale.start, &shadow, arrive, size),
-                None => hands.token.set(&shadow, &(arrive..arrive + size), STALE),
-            }
+            let stale = Stale { bytes: stale.clone(), arrive: stale.start - r.src + r.dst };
+            hands.serve_stale(&from, &shadow, &stale, (self.recorded.value, step as u64, i));
+        }
+    }
+
+    /// Loads or stores the region `at` of a scatter, at this place among all of the submission.
+    fn scatter(&mut self, step: usize, at: u32, place: usize, act: Act, hands: &mut Hands<'_>) {
+        let Some(Scattered { from: at_from, to, region: r }) = self.recorded.scatters.get(place).copied()
+        else {
+            return;
+        };
+        if let Act::Store(_) = act {
+            self.store(step, at, to, &[span(r.dst, &r)], hands);
+            return;
+        }
+        let Some(shadow) = self.shadow(step, to) else { return };
+        let Some(from) = self.recorded.buffers.get(at_from as usize).cloned() else { return };
+        self.freshen(at_from, &span(r.src, &r), hands.token);
+        hands.token.copy(&from, r.src, &shadow, r.dst, r.size);
+        let Some(work) = self.works.get(step) else { return };
+        for ((_, stale), i) in work.effects.stale.iter().zip(0..).filter(|((region, _), _)| *region == at) {
+            let stale = Stale { bytes: stale.clone(), arrive: stale.start - r.src + r.dst };
+            hands.serve_stale(&from, &shadow, &stale, (self.recorded.value, step as u64, i));
         }
     }
 
@@ -298,7 +320,22 @@ impl Flight {
     }
 }
 
+/// Bytes of a source that may not be seen, and where they arrive.
+struct Stale {
+    bytes: Range<u64>,
+    arrive: u64,
+}
+
 impl Hands<'_> {
+    /// Replaces stale bytes where they arrived: by what was there before, or by poison.
+    fn serve_stale(&mut self, from: &Block, to: &Block, stale: &Stale, (value, step, i): (u64, u64, u64)) {
+        let size = stale.bytes.end - stale.bytes.start;
+        match from.before().filter(|_| self.serves_old(value, step, i)) {
+            Some(before) => self.token.copy(before, stale.bytes.start, to, stale.arrive, size),
+            None => self.token.set(to, &(stale.arrive..stale.arrive + size), STALE),
+        }
+    }
+
     /// Whether to serve what was there before, or poison.
     fn serves_old(&self, submission: u64, step: u64, i: u64) -> bool {
         self.seed.draw(&[submission, step, 2, i]).is_multiple_of(2)

@@ -29,6 +29,10 @@ pub(super) fn hull(recorded: &Recorded, step: usize, buffer: u32) -> Range<u64> 
             let regions = recorded.regions.get(regions.clone()).unwrap_or(&[]);
             regions.iter().map(|r| span(r.dst, r)).reduce(join)
         }
+        Some(Step::Scatter { regions }) => {
+            let all = recorded.scatters.get(regions.clone()).unwrap_or(&[]);
+            all.iter().filter(|s| s.to == buffer).map(|s| span(s.region.dst, &s.region)).reduce(join)
+        }
         Some(Step::Fill { offset, size, .. }) => Some(*offset..offset.saturating_add(*size)),
         _ => None,
     };

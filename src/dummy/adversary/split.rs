@@ -9,17 +9,19 @@
 use super::seed::Seed;
 use crate::dummy::model::pairs;
 use crate::dummy::record::{Declared, PassRecord, Recorded, Step};
+use crate::dummy::scatter;
 use memkit_graph::{Access, AccessFlags, Stages};
 use smallvec::SmallVec;
 
 /// A part of a command that happens at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// Loads the bytes of a use, by position among those of the pass; of a copy, its source.
+    /// Loads the bytes of a use, by position among those of the pass; of a copy, its source; of a scatter, the source of
+    /// a region.
     Load(u32),
     /// Runs the kernels; of a fill, makes the bytes.
     Run,
-    /// Stores the bytes of a use.
+    /// Stores the bytes of a use; of a scatter, a region.
     Store(u32),
 }
 
@@ -40,6 +42,13 @@ pub(super) fn split(recorded: &Recorded, step: usize, seed: Seed) -> Acts {
         }
         Some(Step::Copy { .. }) => {
             acts.extend([Act::Load(0), Act::Run, Act::Store(0)].map(|act| (Stages::COPY, act)));
+        }
+        Some(Step::Scatter { regions }) => {
+            // Each region by itself: invocations run in no order.
+            acts.push((Stages::COMPUTE_SHADER, Act::Run));
+            for (at, ..) in scatter::regions(recorded, regions.clone()) {
+                acts.extend([Act::Load(at), Act::Store(at)].map(|act| (Stages::COMPUTE_SHADER, act)));
+            }
         }
         Some(Step::Fill { .. }) => {
             // In which stage a fill writes depends on whom one asks: it waits for both, and both wait for it.

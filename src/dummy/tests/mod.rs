@@ -237,6 +237,7 @@ fn names(hazard: &MkHazard, first: &str, second: &str) {
     let told = |party: &MkHazardParty, name: &str| match &party.work {
         MkHazardWork::Pass(pass) => &**pass == name,
         MkHazardWork::Copy { from, to } => name == format!("{from}->{to}"),
+        MkHazardWork::Scatter => name == "scatter",
         MkHazardWork::Fill { to } => name == format!("fill {to}"),
         MkHazardWork::Release { from, to } => name == format!("release {from}->{to}"),
         MkHazardWork::Acquire { from, to } => name == format!("acquire {from}->{to}"),

@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::Mutex;
 
-fn lend(owner: &VulkanBackend) -> VulkanBorrow {
+pub(super) fn lend(owner: &VulkanBackend) -> VulkanBorrow {
     VulkanBorrow {
         instance: owner.instance().clone(),
         physical_device: owner.physical_device(),
@@ -14,6 +14,7 @@ fn lend(owner: &VulkanBackend) -> VulkanBorrow {
         api_version: owner.api_version(),
         optional_stages: Stages::empty(),
         buffer_device_address: true,
+        storage_buffer_8bit_access: true,
         debug_utils: true,
     }
 }

@@ -3,7 +3,7 @@
 use super::needs::{ChainNeed, ExecNeed, MemoryNeed, push_new};
 use super::{Asked, Calls};
 use crate::coverage::Coverage;
-use crate::pairs::{AtomIndex, AtomSet, PairTable, bits};
+use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
 use crate::planner::hazards::Hazard;
 use crate::schedule::HazardKind;
 use smallvec::SmallVec;
@@ -108,6 +108,10 @@ impl Calls {
     fn ask_memory(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: &Hazard) -> bool {
         let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
         let whole = Some((hazard.src_pair, hazard.dst_pair));
+        let single = (pairs.facts(hazard.src_pair).write, pairs.facts(hazard.dst_pair).atom);
+        if let (Some(write), Some(atom)) = single {
+            return self.ask_single(pairs, cover, level, (write, atom), whole);
+        }
         let mut rows: SmallVec<[(AtomSet, AtomSet); 4]> = SmallVec::new();
         let mut writes = 0;
         for Unseen { write, to, from } in unseen(pairs, cover, level, hazard) {
@@ -132,6 +136,30 @@ impl Calls {
             );
         }
         literal
+    }
+
+    /// As [`ask_memory`](Self::ask_memory), for one kind of write and one kind of access: the usual case.
+    #[inline]
+    fn ask_single(
+        &mut self,
+        pairs: &PairTable,
+        cover: &Coverage,
+        level: u64,
+        (write, atom): (AtomIndex, AtomIndex),
+        whole: Option<(PairId, PairId)>,
+    ) -> bool {
+        if cover.visible(write, atom) > level {
+            return false;
+        }
+        self.chains.serve(write, level);
+        let from = without_host(pairs, cover.available_at(write, level));
+        let dst = AtomSet::of(atom);
+        if from != 0 {
+            push_new(&mut self.needs.chained, ChainNeed { write, from, dst });
+        } else {
+            push_new(&mut self.needs.memory, MemoryNeed { src: AtomSet::of(write), dst, whole });
+        }
+        from == 0
     }
 
     /// Whether all of the source is asked for, from its own stages, towards all of the destination.

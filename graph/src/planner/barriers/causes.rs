@@ -20,15 +20,19 @@ pub(super) struct PendingCause {
 
 impl Calls {
     /// Notes what every hazard of a level needs, before the call begins to serve them.
-    pub(super) fn pend_causes(&mut self, frame: Frame<'_>, nodes: &[u32], host: bool, cover: &Coverage) {
+    pub(super) fn pend_causes(&mut self, frame: Frame<'_>, level: u32, host: bool, cover: &Coverage) {
         let hazards = frame.hazards;
-        for &position in nodes {
+        for &position in frame.levels.nodes(level) {
             let consumer = Party::Node(frame.positions.node(position));
             let begin = hazards.details_begin[position as usize] as usize;
             let end = hazards.details_begin[position as usize + 1] as usize;
             for (hazard, detail) in &hazards.details[begin..end] {
                 self.pend(frame, cover, hazard, detail, consumer);
             }
+        }
+        for index in frame.levels.details(level) {
+            let (position, (hazard, detail)) = &hazards.grouped.details()[index as usize];
+            self.pend(frame, cover, hazard, detail, Party::Node(frame.positions.node(*position)));
         }
         if host {
             for (hazard, detail) in hazards.host.iter().zip(&hazards.host_details) {

@@ -16,11 +16,25 @@ pub(super) struct Out<'a> {
     pub(super) entries: &'a mut Vec<BarrierEntry>,
     /// Where those of this call begin.
     pub(super) first: usize,
+    pub(super) last: &'a mut Last,
 }
+
+/// The last call that had one need, and the entry it got: those of a long chain are all alike.
+pub(super) type Last = Option<(MemoryNeed, BarrierEntry, EntryScopes)>;
 
 pub(super) fn make(needs: &mut Needs, out: &mut Out<'_>) {
     if let ([one], [], []) = (needs.memory.as_slice(), needs.chained.as_slice(), needs.exec.as_slice()) {
+        if let Some((need, entry, scopes)) = out.last
+            && need == one
+        {
+            out.scopes.push(*scopes);
+            out.entries.push(*entry);
+            return;
+        }
         out.push_memory(one.src, one.dst, one.whole);
+        if let ([entry], [scopes]) = (&out.entries[out.first..], out.here()) {
+            *out.last = Some((*one, *entry, *scopes));
+        }
         return;
     }
     // Larger needs first: what they cover, smaller ones need not ask for again.
@@ -58,9 +72,7 @@ impl Out<'_> {
             match rows.iter_mut().find(|r| r.1 == left) {
                 Some(row) => row.0.insert(write),
                 None => {
-                    let mut one = AtomSet::default();
-                    one.insert(write);
-                    rows.push((one, left));
+                    rows.push((AtomSet::of(write), left));
                 }
             }
         }
@@ -175,8 +187,7 @@ struct Single {
 
 impl Single {
     fn new(pairs: &PairTable, atom: AtomIndex) -> Self {
-        let mut atoms = AtomSet::default();
-        atoms.insert(atom);
+        let atoms = AtomSet::of(atom);
         let atom = pairs.atom(atom);
         Single { stages: 1 << atom.stage, access: atom.access, atoms }
     }

@@ -92,10 +92,18 @@ impl Chains {
         let widened = &mut scopes[entry as usize];
         widened.src_writes = widened.src_writes.union(pairs.atoms_of(1 << atom.stage, atom.access));
         cover.raise_visible(write, widened, boundary);
+        let scopes = &*scopes;
         // What chained on from it since.
-        let mut at = widened.dst_stages;
+        let mut at = scopes[entry as usize].dst_stages;
+        let mut last: &[EntryScopes] = &[];
         for later in schedule.barriers.get(call + 1..).unwrap_or(&[]) {
-            at = cover.spread(write, boundary, at, &scopes[range(later)]);
+            let here = &scopes[range(later)];
+            // Calls of a long chain are all alike, and a second one of a kind with one entry reaches nothing new.
+            if here.len() == 1 && here == last {
+                continue;
+            }
+            at = cover.spread(write, boundary, at, here);
+            last = here;
         }
         // Another entry that made it available too would leave this one superfluous.
         self.0.iter_mut().for_each(|c| c.served.insert(write));

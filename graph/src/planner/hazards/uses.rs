@@ -45,7 +45,7 @@ fn split(
 
 fn split_use(walk: &Walk<'_>, u: &ResolvedUse, local: &Local, out: &mut Hazards) -> Range<usize> {
     let ranges = local.backing.and_then(|id| walk.state.get(id)).map(|p| p.ranges.as_slice());
-    split(&mut out.tracks[u.local as usize], ranges, local.size, u.start, u.end)
+    split(out.in_parts(u.local), ranges, local.size, u.start, u.end)
 }
 
 #[inline]
@@ -191,9 +191,8 @@ fn own_reads(
 }
 
 /// Hazards against the last write of a track, of which `range` is touched, and reads of bytes nobody wrote.
-#[inline]
 #[expect(clippy::too_many_arguments, reason = "one step of the walk")]
-pub(super) fn after_write(
+fn after_write(
     walk: &Walk<'_>,
     pairs: &PairTable,
     position: u32,
@@ -269,8 +268,7 @@ fn push_earlier(
 }
 
 /// Hazards of a write against the reads since the last write of a track, of which `range` is touched.
-#[inline]
-pub(super) fn after_reads(
+fn after_reads(
     walk: &Walk<'_>,
     pairs: &PairTable,
     position: u32,
@@ -295,7 +293,7 @@ pub(super) fn after_reads(
 }
 
 #[cold]
-fn uninitialized(
+pub(super) fn uninitialized(
     walk: &Walk<'_>,
     position: u32,
     range: Range<u64>,

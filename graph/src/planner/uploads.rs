@@ -1,0 +1,169 @@
+//! Phase 4: chooses how uploads travel, before hazards ask by which access they write. The rule stands in
+//! [`crate::uploads`].
+
+use super::Positions;
+use super::cull::Kept;
+use super::groups::Groups;
+use super::resolve::Resolved;
+use crate::access::Access;
+use crate::frame::{FrameGraph, NodeKind};
+use crate::pairs::PairTable;
+use crate::resource::HostSlice;
+use crate::uploads::{UploadChoice, UploadRule};
+use std::ops::Range;
+
+/// The access of an upload that is scattered: what its shader does to the destination.
+pub(crate) const SCATTER_WRITE: Access = Access::COMPUTE_STORAGE_WRITE;
+
+/// Uploads that become one region.
+#[derive(Clone, Copy)]
+struct Run {
+    uploads: u32,
+    local: u32,
+    /// Where it ends at its destination, and in staging memory.
+    end_to: u64,
+    end_from: HostSlice,
+    size: u64,
+}
+
+impl Run {
+    fn new(local: u32, to: Range<u64>, from: HostSlice) -> Self {
+        let size = to.end - to.start;
+        let end_from = HostSlice { offset: from.offset + size, ..from };
+        Run { uploads: 1, local, end_to: to.end, end_from, size }
+    }
+
+    /// Whether an upload continues the run; it is part of it then.
+    fn take(&mut self, next: Run) -> bool {
+        let from = HostSlice { offset: next.end_from.offset - next.size, ..next.end_from };
+        let continues =
+            (next.local, from, next.end_to - next.size) == (self.local, self.end_from, self.end_to);
+        if continues {
+            self.uploads += 1;
+            self.end_to = next.end_to;
+            self.end_from = next.end_from;
+            self.size += next.size;
+        }
+        continues
+    }
+}
+
+/// What the uploads to one resource cost, in picoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Costs {
+    uploads: u32,
+    regions: u32,
+    copied: u64,
+    scattered: u64,
+}
+
+/// The memory the phase needs.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    /// By local resource.
+    costs: Vec<Costs>,
+}
+
+/// Gives uploads that are scattered the access of the shader.
+pub(crate) fn run(
+    (graph, positions): (&FrameGraph, Positions),
+    (groups, kept): (&Groups, &Kept),
+    rule: UploadRule,
+    pairs: &mut PairTable,
+    (resolved, scratch): (&mut Resolved, &mut Uploads),
+) -> UploadChoice {
+    let mut choice = UploadChoice { rule, ..UploadChoice::default() };
+    resolved.upload_pairs = [pairs.intern(Access::COPY_WRITE); 2];
+    if rule == UploadRule::Copy {
+        return choice;
+    }
+    scratch.costs.clear();
+    scratch.costs.resize(resolved.locals.len(), Costs::default());
+    let mut weigh = |run: &Run| {
+        let of = &mut scratch.costs[run.local as usize];
+        of.uploads += run.uploads;
+        of.regions += 1;
+        if let UploadRule::Cheapest(costs) = rule {
+            let (copied, scattered) = costs.of_region(run.size);
+            of.copied = of.copied.saturating_add(copied);
+            of.scattered = of.scattered.saturating_add(scattered);
+        }
+    };
+    each_run(groups.uploads.iter().map(|u| Run::new(u.local, u.start..u.end, u.from)), &mut weigh);
+    let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
+    let walked = walked.filter_map(|position| {
+        let node = &graph.nodes[positions.node(position) as usize];
+        let NodeKind::Upload { from } = node.kind else { return None };
+        let u = &resolved.uses[node.uses.0 as usize];
+        Some(Run::new(u.local, u.start..u.end, from))
+    });
+    each_run(walked, &mut weigh);
+    for (of, local) in scratch.costs.iter().zip(&resolved.locals) {
+        if of.is_worth(rule) {
+            choice.count(of, local.scatter);
+        }
+    }
+    if !choice.scatters() {
+        return choice;
+    }
+    resolved.upload_pairs[1] = pairs.intern(SCATTER_WRITE);
+    for (of, local) in scratch.costs.iter().zip(&mut resolved.locals) {
+        local.scattered = local.scatter && of.is_worth(rule);
+        choice.scattered += if local.scattered { of.uploads } else { 0 };
+    }
+    // Grouped uploads are told by their buffer.
+    for position in groups.positions() {
+        let node = &graph.nodes[positions.node(position) as usize];
+        if let NodeKind::Upload { .. } = node.kind {
+            let u = &mut resolved.uses[node.uses.0 as usize];
+            u.pair = resolved.upload_pairs[usize::from(resolved.locals[u.local as usize].scattered)];
+        }
+    }
+    choice
+}
+
+impl Costs {
+    fn is_worth(&self, rule: UploadRule) -> bool {
+        match rule {
+            UploadRule::Copy => false,
+            UploadRule::Scatter => self.uploads > 0,
+            UploadRule::Cheapest(_) => self.copied > self.scattered,
+        }
+    }
+}
+
+impl UploadChoice {
+    /// Adds the uploads to a buffer, which are worth scattering.
+    fn count(&mut self, of: &Costs, reached: bool) {
+        if !reached {
+            self.out_of_reach += of.uploads;
+            return;
+        }
+        self.regions += of.regions;
+        self.as_copies = self.as_copies.saturating_add(of.copied);
+        self.as_scatter = self.as_scatter.saturating_add(of.scattered);
+    }
+
+    /// Whether to scatter what is worth it: adds the dispatch's own cost.
+    fn scatters(&mut self) -> bool {
+        match self.rule {
+            UploadRule::Cheapest(costs) if self.regions > 0 => {
+                self.as_scatter = self.as_scatter.saturating_add(costs.scatter);
+                self.as_scatter < self.as_copies
+            }
+            UploadRule::Scatter => self.regions > 0,
+            _ => false,
+        }
+    }
+}
+
+/// Calls `f` with each run of uploads.
+fn each_run(uploads: impl Iterator<Item = Run>, f: &mut impl FnMut(&Run)) {
+    let mut open: Option<Run> = None;
+    for next in uploads {
+        if !open.as_mut().is_some_and(|run| run.take(next)) {
+            open.replace(next).iter().for_each(&mut *f);
+        }
+    }
+    open.iter().for_each(f);
+}

@@ -1,0 +1,252 @@
+//! Writes to many parts of one resource, taken in at once.
+//!
+//! A thousand uploads split a buffer's ranges into thousands, of which few may be kept: it is decided which of them merge
+//! before any is made.
+
+use super::{GraphState, Mark, RangeState, Ranges};
+use crate::pairs::PairId;
+use crate::resource::ResourceId;
+use std::ops::Range;
+
+/// Bytes that a frame wrote, and nothing read since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Half-open.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// The level within the frame.
+    pub(crate) level: u32,
+}
+
+/// By which access a frame wrote, and the level it began at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By {
+    pub(crate) pair: PairId,
+    pub(crate) base: u64,
+}
+
+impl By {
+    fn mark(self, level: u32) -> Mark {
+        Mark { pair: self.pair, level: self.base + u64::from(level) }
+    }
+}
+
+/// The memory it takes.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    /// Where each piece begins, and where the last ends.
+    bounds: Vec<u64>,
+    /// What each is part of.
+    of: Vec<u32>,
+    spare: Ranges,
+}
+
+/// In `Pieces::of`: written at the level in the other bits. Without it they are the number of the range that stays.
+const NEW: u32 = 1 << 31;
+
+impl GraphState {
+    /// Takes in writes, ascending and disjoint.
+    pub(crate) fn overwrite(
+        &mut self,
+        id: ResourceId,
+        by: By,
+        writes: impl Iterator<Item = Written> + Clone,
+    ) {
+        let Some(persistent) = self.resources.get_mut(id.into()) else { return };
+        let size = persistent.desc.size;
+        if fits(&persistent.ranges, size, writes.clone()) {
+            in_place(&mut persistent.ranges, by, writes);
+            return;
+        }
+        self.pieces.cut(&persistent.ranges, size, writes);
+        let Pieces { bounds, of, spare } = &mut self.pieces;
+        let into_left = self.coarsening.choose(bounds, self.max_ranges);
+        spare.clear();
+        make(&persistent.ranges, by, (bounds, of, into_left), spare);
+        if spare.len() < of.len() {
+            // What merged may say the same as its neighbours now.
+            spare.dedup_by(|next, kept| kept.same(next));
+        }
+        std::mem::swap(&mut persistent.ranges, spare);
+    }
+}
+
+/// Whether each write is to all of a range, and no two become one.
+fn fits(ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>) -> bool {
+    let mut r = 0;
+    let mut last: Option<Written> = None;
+    for write in writes {
+        while ranges.get(r).is_some_and(|range| range.start < write.start) {
+            r += 1;
+        }
+        let end = ranges.get(r + 1).map_or(size, |next| next.start);
+        let joins = last.is_some_and(|last| last.end == write.start && last.level == write.level);
+        if joins || end != write.end || ranges.get(r).is_none_or(|range| range.start != write.start) {
+            return false;
+        }
+        last = Some(write);
+    }
+    true
+}
+
+fn in_place(ranges: &mut [RangeState], by: By, writes: impl Iterator<Item = Written>) {
+    let mut rest = ranges.iter_mut();
+    for write in writes {
+        if let Some(range) = rest.find(|range| range.start == write.start) {
+            range.overwrite(by.mark(write.level));
+        }
+    }
+}
+
+impl Pieces {
+    /// Lays the writes over what was there; neighbours that say the same are one.
+    fn cut(&mut self, ranges: &[RangeState], size: u64, writes: impl Iterator<Item = Written>) {
+        self.bounds.clear();
+        self.of.clear();
+        // The range in which `at` is, and where it ends.
+        let (mut r, mut range_end) = (0usize, ranges.get(1).map_or(size, |next| next.start));
+        let (mut at, mut last) = (0, NEW - 1);
+        for Written { start, end, level } in writes {
+            if at < start {
+                self.untouched(at..start, ranges, (&mut r, &mut range_end), size);
+                last = NEW - 1;
+            }
+            // Neighbours from before differ; writes may be next to each other.
+            if last != NEW | level {
+                last = NEW | level;
+                self.push(start, last);
+            }
+            at = end;
+        }
+        if at < size {
+            self.untouched(at..size, ranges, (&mut r, &mut range_end), size);
+        }
+        self.bounds.push(size);
+    }
+
+    /// Bytes that no write touches stay part of the ranges they were in.
+    #[inline(always)]
+    fn untouched(
+        &mut self,
+        bytes: Range<u64>,
+        ranges: &[RangeState],
+        (r, range_end): (&mut usize, &mut u64),
+        size: u64,
+    ) {
+        while *range_end <= bytes.start && *range_end < size {
+            *r += 1;
+            *range_end = ranges.get(*r + 1).map_or(size, |next| next.start);
+        }
+        self.push(bytes.start, *r as u32);
+        while *range_end < bytes.end {
+            let start = *range_end;
+            *r += 1;
+            *range_end = ranges.get(*r + 1).map_or(size, |next| next.start);
+            self.push(start, *r as u32);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, start: u64, of: u32) {
+        self.bounds.push(start);
+        self.of.push(of);
+    }
+}
+
+/// Makes the ranges.
+fn make(old: &[RangeState], by: By, (bounds, of, into_left): (&[u64], &[u32], &[bool]), out: &mut Ranges) {
+    // What the last range has taken in: taking it in again would change nothing.
+    let mut taken = [u32::MAX; 2];
+    for ((&start, &of), &joins) in bounds.iter().zip(of).zip(into_left) {
+        if joins && (of == taken[0] || of == taken[1]) {
+            continue;
+        }
+        let next = match old.get(of as usize) {
+            Some(range) if of & NEW == 0 => range.from(start),
+            _ => RangeState::written(start, by.mark(of & !NEW)),
+        };
+        match out.last_mut().filter(|_| joins) {
+            Some(last) => {
+                taken[(of >> 31) as usize] = of;
+                last.absorb(&next);
+            }
+            None => {
+                taken = [of; 2];
+                out.push(next);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::BufferUsage;
+    use crate::resource::BufferDesc;
+    use crate::state::note;
+
+    fn random(x: &mut u64, n: u64) -> u64 {
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*x >> 33) % n
+    }
+
+    /// One byte after the other, then equal neighbours merged, then as many as may be kept.
+    fn one_by_one(state: &mut GraphState, id: ResourceId, by: By, writes: &[Written]) {
+        let Some(before) = state.get(id) else { return };
+        let size = before.desc.size;
+        let mut ranges: Ranges = (0..size)
+            .map(|at| {
+                let r = before.ranges.partition_point(|r| r.start <= at) - 1;
+                match writes.iter().find(|w| w.start <= at && at < w.end) {
+                    Some(write) => RangeState::written(at, by.mark(write.level)),
+                    None => RangeState { start: at, ..before.ranges[r].clone() },
+                }
+            })
+            .collect();
+        state.set_ranges(id, &mut ranges);
+    }
+
+    #[test]
+    fn writes_at_once_leave_what_one_after_the_other_leaves() {
+        let mut x = 3;
+        for max in [1, 2, 5, 16, 256] {
+            let mut states = [GraphState::with_max_ranges(max), GraphState::with_max_ranges(max)];
+            let make = |s: &mut GraphState| s.add_buffer(BufferDesc::new("b", 200, BufferUsage::STORAGE));
+            let ids = states.each_mut().map(make);
+            for frame in 0..60 {
+                let by = By { pair: 1, base: 2 * frame };
+                let mut writes = Vec::new();
+                let mut at = 0;
+                while at < 200 {
+                    let start = at + random(&mut x, 12);
+                    let end = (start + 1 + random(&mut x, 12)).min(200);
+                    let level = random(&mut x, 2) as u32;
+                    if start < end {
+                        writes.push(Written { start, end, level });
+                    }
+                    at = end.max(start);
+                }
+                if frame % 3 == 0 {
+                    // The same places again.
+                    let [a, _] = &states;
+                    let starts: Vec<u64> =
+                        a.get(ids[0]).map_or(vec![], |p| p.ranges.iter().map(|r| r.start).collect());
+                    let ends = starts.iter().copied().skip(1).chain([200]);
+                    let whole = starts.iter().zip(ends).filter(|_| random(&mut x, 2) == 0);
+                    writes = whole.map(|(&start, end)| Written { start, end, level: 0 }).collect();
+                }
+                states[0].overwrite(ids[0], by, writes.iter().copied());
+                one_by_one(&mut states[1], ids[1], by, &writes);
+                let [a, b] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
+                assert_eq!(a, b, "at most {max}, frame {frame}: {writes:?}");
+                // A read here and there.
+                for (state, id) in states.iter_mut().zip(ids) {
+                    if let Some(p) = state.get_mut(id) {
+                        let len = p.ranges.len();
+                        note(&mut p.ranges[frame as usize % len].reads, Mark { pair: 2, level: 2 * frame });
+                    }
+                }
+            }
+        }
+    }
+}

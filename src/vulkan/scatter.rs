@@ -1,0 +1,271 @@
+//! Scatters uploads: a compute pipeline that moves pieces of staging memory to their places by address, and the tables
+//! that say which.
+
+use super::device::Gpu;
+use super::memory::Memory;
+use super::record::misfit;
+use super::result::refused;
+use super::{VulkanBackend, VulkanBuffer};
+use crate::{MkBackendBufferDesc, MkError, MkMemoryType, MkRecordInput};
+use ash::vk;
+use memkit_graph::{BufferRef, BufferUsage, ScatterRegion};
+use std::sync::Arc;
+
+const SHADER: &[u8] = include_bytes!("shaders/scatter.spv");
+
+/// A part of a region. `Piece` of `shaders/scatter.comp`, which is made for the numbers below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct Piece {
+    /// Addresses of the first bytes.
+    pub(super) to: u64,
+    pub(super) from: u64,
+    /// Bytes.
+    pub(super) size: u32,
+    unused: u32,
+}
+
+/// Blocks that the shader stores at once, in bytes.
+const BLOCK: u64 = 16;
+/// Most bytes of a piece: a few blocks for each of its invocations, so that one large region is the work of many.
+const PIECE: u64 = 1024;
+/// Pieces of a workgroup.
+const GROUP: u32 = 4;
+/// Workgroups that every device runs in one dispatch (Vulkan specification, table "Required Limits",
+/// `maxComputeWorkGroupCount`).
+const GROUPS: u32 = 65_535;
+
+/// Takes a region apart. All but its first and last piece begin and end with whole blocks.
+fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
+    let mut done = 0;
+    let mut room = PIECE - to % BLOCK;
+    while done < size {
+        let n = room.min(size - done);
+        // At most a piece.
+        push(Piece { to: to + done, from: from + done, size: n as u32, unused: 0 });
+        done += n;
+        room = PIECE;
+    }
+}
+
+/// The most pieces that regions come apart into.
+pub(super) fn pieces(regions: &[ScatterRegion]) -> usize {
+    let of = |r: &ScatterRegion| (r.region.size + BLOCK - 1).div_ceil(PIECE);
+    let sum = regions.iter().map(of).fold(0, u64::saturating_add);
+    usize::try_from(sum).unwrap_or(usize::MAX)
+}
+
+/// Where the pieces of all scatters of one recording are. Reused with the recorder, and grown when it has to be.
+#[derive(Default)]
+pub(super) struct Table {
+    buffer: Option<VulkanBuffer>,
+    /// Pieces it has room for, and pieces in it.
+    room: usize,
+    used: usize,
+}
+
+/// Pieces in a table, for one dispatch.
+pub(super) struct Filled {
+    address: u64,
+    pieces: usize,
+}
+
+impl Table {
+    /// Empties the table, and makes room for so many pieces.
+    ///
+    /// # Safety
+    /// Nothing that runs, or will be submitted, reads it.
+    pub(super) unsafe fn begin(&mut self, memory: &Memory, pieces: usize) -> Result<(), MkError> {
+        self.used = 0;
+        if pieces <= self.room {
+            return Ok(());
+        }
+        let too_many = || refused("record", "more uploads are scattered than there can be");
+        let room = pieces.max(1024).checked_next_power_of_two().ok_or_else(too_many)?;
+        let buffer = memory.create(&MkBackendBufferDesc {
+            name: "scattered uploads",
+            size: room.checked_mul(size_of::<Piece>()).ok_or_else(too_many)? as u64,
+            usage: BufferUsage::STORAGE | BufferUsage::DEVICE_ADDRESS,
+            // It is written once, in order, and read once.
+            memory: MkMemoryType::Unified,
+        })?;
+        // SAFETY: nothing reads the old one, the caller says.
+        unsafe { self.end(memory) };
+        (self.buffer, self.room) = (Some(buffer), room);
+        Ok(())
+    }
+
+    /// Frees it.
+    ///
+    /// # Safety
+    /// As of [`begin`](Self::begin).
+    pub(super) unsafe fn end(&mut self, memory: &Memory) {
+        self.room = 0;
+        if let Some(buffer) = self.buffer.take() {
+            // SAFETY: made by this memory, and nothing reads it any more, the caller says.
+            unsafe { memory.destroy(buffer) };
+        }
+    }
+
+    /// Adds the pieces of a scatter.
+    pub(super) fn fill(
+        &mut self,
+        input: &MkRecordInput<'_, VulkanBackend>,
+        regions: &[ScatterRegion],
+    ) -> Result<Filled, MkError> {
+        let address = |at: BufferRef| input.buffer(at).and_then(|b| b.any_address()).ok_or_else(misfit);
+        let first = self.used;
+        // Neighbours mostly read the same staging buffer, and often write the same buffer.
+        let mut last: Option<(BufferRef, u64, BufferRef, u64)> = None;
+        for s in regions {
+            let (from, to) = match last {
+                Some((from, at, to, there)) if (from, to) == (s.from, s.to) => (at, there),
+                Some((from, at, ..)) if from == s.from => (at, address(s.to)?),
+                _ => (address(s.from)?, address(s.to)?),
+            };
+            last = Some((s.from, from, s.to, to));
+            self.push(to + s.region.dst, from + s.region.src, s.region.size)?;
+        }
+        self.filled(first)
+    }
+
+    /// Adds the pieces of a region, given by address.
+    pub(super) fn push(&mut self, to: u64, from: u64, size: u64) -> Result<(), MkError> {
+        let at = self.buffer.as_ref().and_then(VulkanBuffer::mapped).ok_or_else(misfit)?.cast::<Piece>();
+        let mut fits = true;
+        split(to, from, size, |piece| {
+            fits &= self.used < self.room;
+            if fits {
+                // SAFETY: the buffer is mapped, with room for `room` pieces, at an address aligned as all buffers are,
+                // and no one else uses it.
+                unsafe { at.add(self.used).write(piece) };
+                self.used += 1;
+            }
+        });
+        if fits { Ok(()) } else { Err(misfit()) }
+    }
+
+    /// All pieces from `first` on.
+    pub(super) fn filled(&self, first: usize) -> Result<Filled, MkError> {
+        let begin = self.buffer.as_ref().and_then(VulkanBuffer::any_address).ok_or_else(misfit)?;
+        Ok(Filled { address: begin + (first * size_of::<Piece>()) as u64, pieces: self.used - first })
+    }
+
+    /// Makes it visible to the device.
+    pub(super) fn flush(&self, memory: &Memory) -> Result<(), MkError> {
+        match &self.buffer {
+            Some(buffer) => memory.flush(buffer, 0..(self.used * size_of::<Piece>()) as u64),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The pipeline.
+pub(super) struct Scatter {
+    layout: vk::PipelineLayout,
+    pipeline: vk::Pipeline,
+    gpu: Arc<Gpu>,
+}
+
+impl Scatter {
+    pub(super) fn new(gpu: &Arc<Gpu>) -> Result<Self, MkError> {
+        let mut this = Scatter {
+            layout: vk::PipelineLayout::null(),
+            pipeline: vk::Pipeline::null(),
+            gpu: Arc::clone(gpu),
+        };
+        let device = &gpu.device;
+        let constants =
+            [vk::PushConstantRange::default().stage_flags(vk::ShaderStageFlags::COMPUTE).size(CONSTANTS)];
+        let info = vk::PipelineLayoutCreateInfo::default().push_constant_ranges(&constants);
+        // SAFETY: the device lives; 12 bytes of push constants are within every device's limit.
+        this.layout = unsafe { device.create_pipeline_layout(&info, None) }
+            .map_err(|e| gpu.failed("vkCreatePipelineLayout", e))?;
+        let words = ash::util::read_spv(&mut std::io::Cursor::new(SHADER))
+            .map_err(|e| MkError::Backend { call: "read_spv", source: e.into() })?;
+        let info = vk::ShaderModuleCreateInfo::default().code(&words);
+        // SAFETY: a SPIR-V module of version 1.5, whose capabilities are features that are enabled: `Gpu::scatter`.
+        let module = unsafe { device.create_shader_module(&info, None) }
+            .map_err(|e| gpu.failed("vkCreateShaderModule", e))?;
+        let stage = vk::PipelineShaderStageCreateInfo::default()
+            .stage(vk::ShaderStageFlags::COMPUTE)
+            .module(module)
+            .name(c"main");
+        let info = [vk::ComputePipelineCreateInfo::default().stage(stage).layout(this.layout)];
+        // SAFETY: module and layout live and fit each other.
+        let made = unsafe { device.create_compute_pipelines(vk::PipelineCache::null(), &info, None) };
+        // SAFETY: a module is not needed once its pipeline is made.
+        unsafe { device.destroy_shader_module(module, None) };
+        let made = made.map_err(|(_, e)| gpu.failed("vkCreateComputePipelines", e))?;
+        this.pipeline =
+            made.first().copied().ok_or_else(|| refused("vkCreateComputePipelines", "it gave none"))?;
+        gpu.debug.name(this.pipeline, "memkit scatter");
+        Ok(this)
+    }
+
+    /// Records the dispatch of some pieces: more than one dispatch only beyond 262,140 pieces.
+    pub(super) fn dispatch(&self, commands: vk::CommandBuffer, filled: &Filled) {
+        let device = &self.gpu.device;
+        // SAFETY: commands are recorded; the pipeline lives as long as its recorders.
+        unsafe { device.cmd_bind_pipeline(commands, vk::PipelineBindPoint::COMPUTE, self.pipeline) };
+        let most = (GROUP * GROUPS) as usize;
+        for first in (0..filled.pieces).step_by(most) {
+            let pieces = (filled.pieces - first).min(most) as u32;
+            let address = filled.address + (first * size_of::<Piece>()) as u64;
+            let mut constants = [0; CONSTANTS as usize];
+            constants[..8].copy_from_slice(&address.to_ne_bytes());
+            constants[8..].copy_from_slice(&pieces.to_ne_bytes());
+            let stage = vk::ShaderStageFlags::COMPUTE;
+            // SAFETY: the layout has this range; the table holds that many pieces, whose addresses are within buffers
+            // that live and hold their regions, the caller of `record` says; the groups are within every device's limit.
+            unsafe {
+                device.cmd_push_constants(commands, self.layout, stage, 0, &constants);
+                device.cmd_dispatch(commands, pieces.div_ceil(GROUP), 1, 1);
+            }
+        }
+    }
+}
+
+/// Bytes of push constants: the address of the first piece, and their number.
+const CONSTANTS: u32 = 12;
+
+impl Drop for Scatter {
+    fn drop(&mut self) {
+        // SAFETY: the recorders are gone, and the backend, which waited for the device: nothing uses these. What was
+        // not made is null, which these calls ignore.
+        unsafe {
+            self.gpu.device.destroy_pipeline(self.pipeline, None);
+            self.gpu.device.destroy_pipeline_layout(self.layout, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memkit_graph::CopyRegion;
+
+    fn region(size: u64) -> ScatterRegion {
+        let region = CopyRegion { src: 0, dst: 0, size, node: 0, merged: 1 };
+        ScatterRegion { from: BufferRef::Host(0), to: BufferRef::Local(0), region }
+    }
+
+    #[test]
+    fn pieces_cover_a_region_once_and_begin_with_whole_blocks() {
+        for to in [0, 1, 15, 16, 4096 + 9] {
+            for size in [1, 15, 16, 1008, 1009, 1023, 1024, 1025, 2047, 2048, 2049, 65_536] {
+                let mut next = (to, 7);
+                let mut count = 0;
+                split(to, 7, size, |piece| {
+                    assert_eq!((piece.to, piece.from), next);
+                    assert!(count == 0 || piece.to % BLOCK == 0);
+                    assert!(piece.size > 0 && u64::from(piece.size) <= PIECE);
+                    next = (piece.to + u64::from(piece.size), piece.from + u64::from(piece.size));
+                    count += 1;
+                });
+                assert_eq!(next, (to + size, 7 + size));
+                assert!(count <= pieces(&[region(size)]), "{to} {size}: {count}");
+            }
+        }
+    }
+}
