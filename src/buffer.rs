@@ -86,7 +86,7 @@ impl MkBuffer {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let range = self.check_range(offset, bytes.len())?;
         let mut mapped = MkMapped::new(&self.inner, range, MapMode::Write)?;
-        mapped.copy_from_slice(bytes);
+        mapped.fill_from(bytes);
         mapped.finish()
     }
 

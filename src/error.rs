@@ -100,6 +100,21 @@ pub enum MkError {
         /// Bytes this frame holds already.
         held_by_this_frame: u64,
     },
+    /// An upload that submits its own parts failed after some of them.
+    #[error(
+        "only the first {submitted} of {size} bytes were uploaded to `{resource}`, the others hold what they held: {cause}"
+    )]
+    PartlyUploaded {
+        /// The buffer.
+        resource: Box<str>,
+        /// Bytes that were submitted, from the first.
+        submitted: u64,
+        /// Bytes asked for.
+        size: u64,
+        /// Why the rest was not.
+        #[source]
+        cause: Box<MkError>,
+    },
     /// No device memory, for a buffer or for a call.
     #[error("out of {memory} memory{} for `{resource}`", Size(*size))]
     OutOfMemory {
@@ -230,6 +245,7 @@ impl MkError {
     pub fn is_device_lost(&self) -> bool {
         match self {
             MkError::DeviceLost => true,
+            MkError::PartlyUploaded { cause, .. } => cause.is_device_lost(),
             MkError::Frame(frame) => {
                 frame.others_and_first().any(|p| matches!(p, MkFrameProblem::Call(e) if e.is_device_lost()))
             }

@@ -7,6 +7,7 @@ use crate::readback::Readbacks;
 use crate::staging::Staging;
 use crate::submit::Workspace;
 use crate::transfer::{BatchLog, Pending};
+use crate::workers::Workers;
 use crate::{MkBufferDesc, MkCapabilities, MkError, MkFence, MkMemoryType};
 use bytemuck::NoUninit;
 use memkit_graph::{BufferUsage, GraphState, ResourceId};
@@ -26,17 +27,37 @@ pub struct MkGpuConfig {
     pub staging_chunk: usize,
     /// Most bytes of staging memory in all.
     pub staging_limit: usize,
+    /// Where chunks of staging memory are. `None`: where [`HostLocal`](MkMemoryType::HostLocal) says with two or more
+    /// [`upload_threads`](Self::upload_threads), which together write the host's memory faster than the bus takes what
+    /// they write; where [`HostVisible`](MkMemoryType::HostVisible) says otherwise. Device-local memory counts as `None`.
+    pub staging_memory: Option<MkMemoryType>,
+    /// Helper threads that take part in copies of 1 MiB or more into staging memory, beside the calling thread. They
+    /// start with the first such copy and end with the `MkGpu`; if the system has no threads to give, there are fewer.
+    pub upload_threads: usize,
     /// Most byte ranges a buffer's state keeps between frames; beyond, ranges merge conservatively.
     pub max_ranges: usize,
 }
 
+impl MkGpuConfig {
+    /// Where chunks of staging memory are.
+    pub(crate) fn chunk_memory(&self) -> MkMemoryType {
+        match self.staging_memory.filter(|memory| memory.is_mappable()) {
+            Some(memory) => memory,
+            None if self.upload_threads >= 2 => MkMemoryType::HostLocal,
+            None => MkMemoryType::HostVisible,
+        }
+    }
+}
+
 impl Default for MkGpuConfig {
-    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, 256 ranges.
+    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, no helper threads, 256 ranges.
     fn default() -> Self {
         MkGpuConfig {
             frames_in_flight: 2,
             staging_chunk: 8 << 20,
             staging_limit: 512 << 20,
+            staging_memory: None,
+            upload_threads: 0,
             max_ranges: GraphState::DEFAULT_MAX_RANGES,
         }
     }
@@ -68,6 +89,7 @@ pub(crate) struct Inner<B: MkGpuBackend> {
     pub(crate) core: Mutex<Core<B>>,
     pub(crate) lost: AtomicBool,
     pub(crate) next_name: AtomicU64,
+    pub(crate) workers: Workers,
     pub(crate) backend: B,
     // Last: says that all before it is gone.
     _ended: SignalEnd,
@@ -189,6 +211,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
             core: Mutex::new(core),
             lost: AtomicBool::new(false),
             next_name: AtomicU64::new(1),
+            workers: Workers::new(config.upload_threads),
             backend,
             _ended: SignalEnd(ended.clone()),
         });

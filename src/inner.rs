@@ -6,6 +6,7 @@ use crate::device::{Device, GpuRef, Inside, lock};
 use crate::gpu::{BufferSlot, Core, Inner};
 use crate::mapped::{MapMode, MappedAt};
 use crate::readback::{Progress, ReadbackKey};
+use crate::workers::Workers;
 use crate::{MkBufferDesc, MkError};
 use memkit_graph::{BufferDesc, BufferUsage, ResourceId};
 use std::ops::Range;
@@ -262,6 +263,10 @@ impl<B: MkGpuBackend> Device for Inner<B> {
         }
         // SAFETY: the range was checked against the buffer's size.
         Ok(unsafe { MappedAt::new(at).add(range.start as usize) }.get())
+    }
+
+    fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<(), MkError> {

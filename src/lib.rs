@@ -68,7 +68,7 @@
 //! |---|---|
 //! | the device and what it owns | [`MkGpu`], [`MkGpuConfig`], [`MkCapabilities`] |
 //! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
-//! | transfers without a frame | [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
+//! | transfers without a frame | [`MkGpu::upload_now`], [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |
 //! | what went wrong | [`MkError`], [`MkFrameError`], [`FrameDump`] |
 //! | tests without a GPU | [`testing`], [`DummyBackend`], [`MkHazard`], [`DummyFault`] |
@@ -84,6 +84,7 @@
 mod arena;
 pub mod backend;
 mod buffer;
+mod copy;
 mod device;
 mod dummy;
 mod error;
@@ -101,8 +102,10 @@ mod sync;
 pub mod testing;
 mod transfer;
 mod upload;
+mod upload_now;
 #[cfg(feature = "vulkan")]
 pub mod vulkan;
+mod workers;
 
 #[cfg(feature = "vulkan")]
 pub use ash;

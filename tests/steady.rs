@@ -196,3 +196,21 @@ fn repeating_transfers_allocate_nothing() {
     TRAP.set(false);
     assert_eq!(COUNT.get() - before, 0);
 }
+
+#[test]
+fn repeating_uploads_at_once_and_large_ones_of_frames_allocate_nothing_with_helpers() {
+    let config = memkit_gpu::MkGpuConfig { upload_threads: 2, ..Default::default() };
+    let gpu = MkGpu::with_config(unchecked(), config);
+    let data = vec![7u8; (5 << 20) + 1];
+    let device = gpu.create_device_buffer(data.len(), MkBufferUsage::STORAGE).unwrap();
+    let round = || {
+        gpu.upload_now(&device, 0, &data).unwrap();
+        let mut frame = gpu.begin_frame().unwrap();
+        frame.upload(&device, 0, &data).unwrap();
+        frame.submit().unwrap().wait().unwrap();
+    };
+    (0..20).for_each(|_| round());
+    let before = COUNT.get();
+    (0..10).for_each(|_| round());
+    assert_eq!(COUNT.get() - before, 0);
+}

@@ -136,6 +136,28 @@ fn large_and_small_uploads_are_split_and_merged_within_the_limit() {
 }
 
 #[test]
+fn an_upload_at_once_comes_after_transfers_and_before_frames_and_helpers_copy_it_whole() {
+    let config = MkGpuConfig { upload_threads: 2, ..Default::default() };
+    silent(config, |gpu| {
+        let n = (11 << 18) + 3;
+        let (values, other) = (buffer(&gpu, "values", n * 4), buffer(&gpu, "other", n * 4));
+        let staged = gpu.staging_buffer_with_data(&words(9, n)).unwrap();
+        for round in 0..3 {
+            gpu.transfer(&staged, &values).unwrap();
+            let data = words(round, n - 2);
+            gpu.upload_now(&values, 4, &data).unwrap();
+            let mut frame = gpu.begin_frame().unwrap();
+            copy_pass(&mut frame, "copy", values.id(), other.id());
+            let ticket = frame.readback::<u32>(&other, 0..n).unwrap();
+            frame.submit().unwrap();
+            let mut want = words(9, n);
+            want[1..n - 1].copy_from_slice(&data);
+            reads(&ticket, &want);
+        }
+    });
+}
+
+#[test]
 fn everything_may_be_dropped_in_any_order_with_work_in_flight() {
     for order in 0..6 {
         silent(MkGpuConfig::default(), |gpu| {

@@ -1,6 +1,6 @@
 //! U1 to U4: one call an upload, one frame after the other, two in flight.
 
-use crate::args::{Args, Work};
+use crate::args::{Args, Mode, Work};
 use crate::workload::{Frame, Workload};
 use crate::{Failure, check, clock, report};
 use memkit_gpu::{
@@ -10,12 +10,13 @@ use memkit_gpu::{
 use std::time::Instant;
 
 pub(crate) fn on_vulkan(work: Work, args: &Args) -> Result<bool, Failure> {
-    run(&MkGpu::new(VulkanBackend::new(VulkanConfig::default())?), work, args)
+    let backend = VulkanBackend::new(VulkanConfig::default())?;
+    run(&MkGpu::with_config(backend, args.config()), work, args)
 }
 
 pub(crate) fn on_dummy(work: Work, args: &Args) -> Result<bool, Failure> {
     let config = DummyBackendConfig { check: false, ..Default::default() };
-    run(&MkGpu::new(DummyBackend::with_config(config)), work, args)
+    run(&MkGpu::with_config(DummyBackend::with_config(config), args.config()), work, args)
 }
 
 fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool, Failure> {
@@ -30,6 +31,7 @@ fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool,
         zeros.fill(buffer, 0);
     }
     zeros.submit()?;
+    let frame = if args.mode == Some(Mode::Now) { upload_now } else { frame };
     for number in 0..args.warmup {
         frame(gpu, &buffers, workload.frame(number))?;
     }
@@ -68,6 +70,17 @@ fn frame<B: MkGpuBackend>(
         frame.upload(&buffers[upload.buffer], upload.offset, declared.bytes_of(upload))?;
     }
     frame.submit()?;
+    Ok(())
+}
+
+fn upload_now<B: MkGpuBackend>(
+    gpu: &MkGpu<B>,
+    buffers: &[MkDeviceBuffer],
+    declared: &Frame,
+) -> Result<(), MkError> {
+    for upload in &declared.uploads {
+        gpu.upload_now(&buffers[upload.buffer], upload.offset, declared.bytes_of(upload))?.wait()?;
+    }
     Ok(())
 }
 
