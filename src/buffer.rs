@@ -168,6 +168,14 @@ kind_of_buffer! {
     MkStagingBuffer
 }
 
+kind_of_buffer! {
+    /// Memory of the caller's that the device reads and writes itself. Made by
+    /// [`MkGpu::import_host_memory`](crate::MkGpu::import_host_memory).
+    ///
+    /// A source and destination of transfers, copies, fills and readbacks; the host reaches the bytes as it did before.
+    MkHostBuffer
+}
+
 impl DerefMut for MkStagingBuffer {
     fn deref_mut(&mut self) -> &mut MkBuffer {
         &mut self.0

@@ -79,6 +79,14 @@ pub enum MkError {
         /// The buffer.
         resource: Box<str>,
     },
+    /// Memory of the caller's cannot be taken in.
+    #[error("`{resource}` cannot be imported: {reason}; use memory that is aligned so, or upload it")]
+    HostImport {
+        /// The memory.
+        resource: Box<str>,
+        /// What stands against it.
+        reason: Box<str>,
+    },
     /// The `MkGpu` this belongs to is gone.
     #[error("the MkGpu this belongs to was dropped")]
     GpuDropped,

@@ -66,28 +66,27 @@ impl<B: MkGpuBackend> Inner<B> {
         Ok(handle(gpu, id, name, desc))
     }
 
-    /// Takes a buffer in that somebody else made. Its bytes count as written; its usage is what `desc` says and no
-    /// more.
-    #[cfg(feature = "vulkan")]
+    /// Takes a buffer in whose bytes are somebody else's. They count as written; its usage is what `desc` says and no
+    /// more. `host_reads`: whether the host may read what the device wrote.
     pub(crate) fn adopt(
         &self,
         gpu: GpuRef,
         desc: &MkBufferDesc<'_>,
-        at: &Location<'_>,
+        name: Arc<str>,
+        host_reads: bool,
         buffer: B::Buffer,
-    ) -> Result<MkBuffer, MkError> {
-        let name = self.name_for(desc.name, "imported buffer", at);
-        self.check_lost()?;
-        self.check_size(&name, desc.size)?;
-        let mut core = lock(&self.core);
-        let planned =
-            BufferDesc { initialized: true, ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage) };
-        let id = core.register(planned, buffer);
-        Ok(handle(gpu, id, name, desc))
+    ) -> MkBuffer {
+        let planned = BufferDesc {
+            initialized: true,
+            host_visible: host_reads,
+            ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage)
+        };
+        let id = lock(&self.core).register(planned, buffer);
+        handle(gpu, id, name, desc)
     }
 
     /// The name given, or kind, number and source line.
-    fn name_for(&self, name: &str, kind: &str, at: &Location<'_>) -> Arc<str> {
+    pub(crate) fn name_for(&self, name: &str, kind: &str, at: &Location<'_>) -> Arc<str> {
         let number = self.next_name.fetch_add(1, Ordering::Relaxed);
         if name.is_empty() {
             format!("{kind} #{number} ({}:{})", at.file(), at.line()).into()

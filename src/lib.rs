@@ -67,7 +67,7 @@
 //! | for | see |
 //! |---|---|
 //! | the device and what it owns | [`MkGpu`], [`MkGpuConfig`], [`MkCapabilities`] |
-//! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
+//! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkHostBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
 //! | transfers without a frame | [`MkGpu::upload_now`], [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |
 //! | what went wrong | [`MkError`], [`MkFrameError`], [`FrameDump`] |
@@ -90,6 +90,7 @@ mod dummy;
 mod error;
 mod frame;
 mod gpu;
+mod import;
 mod inner;
 mod mapped;
 mod memory;
@@ -110,7 +111,7 @@ mod workers;
 #[cfg(feature = "vulkan")]
 pub use ash;
 pub use backend::{MkBackendBufferDesc, MkGpuBackend, MkPass, MkRecordInput, MkRecordPass, MkResolved};
-pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkSlice, MkStagingBuffer, MkTransient};
+pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkHostBuffer, MkSlice, MkStagingBuffer, MkTransient};
 pub use bytemuck;
 pub use dummy::{
     DummyBackend, DummyBackendConfig, DummyBuffer, DummyCalls, DummyContext, DummyFailedCall, DummyFault,

@@ -79,6 +79,9 @@ pub struct MkCapabilities {
     pub non_coherent_atom_size: u64,
     /// Whether some device-local memory can be mapped by the host.
     pub unified_memory: bool,
+    /// Memory of the caller's can be imported whose address and size are multiples of this many bytes
+    /// ([`MkGpu::import_host_memory`](crate::MkGpu::import_host_memory)). `None`: none can.
+    pub host_import: Option<u64>,
     /// The queues used, one name each: what their family can do.
     pub queues: Vec<String>,
 }
@@ -93,6 +96,7 @@ impl MkCapabilities {
             max_buffer_size: 1 << 27,
             non_coherent_atom_size: 256,
             unified_memory: false,
+            host_import: None,
             queues: Vec::new(),
         }
     }

@@ -73,6 +73,8 @@ pub(crate) enum Mode {
     Dummy,
     /// U3 by `upload_now`, one after the other: until each has arrived.
     Now,
+    /// U3 from memory that was imported once: no copy by the host.
+    Import,
     /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan.
     Record,
 }

@@ -1,7 +1,8 @@
 //! U1 to U4: one call an upload, one frame after the other, two in flight.
 
 use crate::args::{Args, Mode, Work};
-use crate::workload::{Frame, Workload};
+use crate::pages::{self, Pages};
+use crate::workload::Workload;
 use crate::{Failure, check, clock, report};
 use memkit_gpu::{
     DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkGpu, MkGpuBackend,
@@ -31,19 +32,23 @@ fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool,
         zeros.fill(buffer, 0);
     }
     zeros.submit()?;
-    let frame = if args.mode == Some(Mode::Now) { upload_now } else { frame };
+    let way = match args.mode {
+        Some(Mode::Now) => Way::Now,
+        Some(Mode::Import) => Way::Import(pages::import(gpu, &workload)?),
+        _ => Way::Frame,
+    };
+    let frame = |number| frame(gpu, &way, &buffers, &workload, number);
     for number in 0..args.warmup {
-        frame(gpu, &buffers, workload.frame(number))?;
+        frame(number)?;
     }
     gpu.wait_idle()?;
 
     let mut wall = Vec::with_capacity(args.frames);
     let (process, thread, begin) = (clock::of_process(), clock::of_thread(), Instant::now());
     for number in args.warmup..args.warmup + args.frames {
-        let uploads = workload.frame(number);
         let mut result = Ok(());
         let begin = Instant::now();
-        clock::region(&mut || result = frame(gpu, &buffers, uploads));
+        clock::region(&mut || result = frame(number));
         wall.push(begin.elapsed().as_secs_f64() * 1e6);
         result?;
     }
@@ -60,27 +65,43 @@ fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool,
     Ok(right)
 }
 
-fn frame<B: MkGpuBackend>(
-    gpu: &MkGpu<B>,
-    buffers: &[MkDeviceBuffer],
-    declared: &Frame,
-) -> Result<(), MkError> {
-    let mut frame = gpu.begin_frame()?;
-    for upload in &declared.uploads {
-        frame.upload(&buffers[upload.buffer], upload.offset, declared.bytes_of(upload))?;
-    }
-    frame.submit()?;
-    Ok(())
+/// How bytes travel.
+enum Way {
+    /// As uploads of a frame.
+    Frame,
+    /// By `upload_now`.
+    Now,
+    /// As copies of a frame, from imported memory: one a different frame.
+    Import(Vec<Pages>),
 }
 
-fn upload_now<B: MkGpuBackend>(
+fn frame<B: MkGpuBackend>(
     gpu: &MkGpu<B>,
+    way: &Way,
     buffers: &[MkDeviceBuffer],
-    declared: &Frame,
+    workload: &Workload,
+    number: usize,
 ) -> Result<(), MkError> {
-    for upload in &declared.uploads {
-        gpu.upload_now(&buffers[upload.buffer], upload.offset, declared.bytes_of(upload))?.wait()?;
+    let declared = workload.frame(number);
+    if matches!(way, Way::Now) {
+        for upload in &declared.uploads {
+            gpu.upload_now(&buffers[upload.buffer], upload.offset, declared.bytes_of(upload))?.wait()?;
+        }
+        return Ok(());
     }
+    let mut frame = gpu.begin_frame()?;
+    for upload in &declared.uploads {
+        let (to, at) = (&buffers[upload.buffer], upload.offset);
+        match way {
+            Way::Import(pages) => {
+                let from = &pages[number % pages.len()].memory;
+                frame
+                    .copy(from.slice(upload.from..upload.from + upload.size), to.slice(at..at + upload.size));
+            }
+            _ => frame.upload(to, at, declared.bytes_of(upload))?,
+        }
+    }
+    frame.submit()?;
     Ok(())
 }
 

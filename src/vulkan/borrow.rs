@@ -37,6 +37,8 @@ pub struct VulkanBorrow {
     pub api_version: u32,
     /// Whether `device` was made with the feature `bufferDeviceAddress`.
     pub buffer_device_address: bool,
+    /// Whether `device` was made with `VK_EXT_external_memory_host`; then memory of the caller's can be imported.
+    pub external_memory_host: bool,
     /// Whether `instance` was made with `VK_EXT_debug_utils`; then objects get names and passes labels.
     pub debug_utils: bool,
 }

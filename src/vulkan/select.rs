@@ -2,7 +2,7 @@
 
 use super::layers::has;
 use crate::MkError;
-use ash::{khr, vk};
+use ash::{ext, khr, vk};
 
 /// A device that can do what is needed.
 #[derive(Clone, Debug)]
@@ -13,6 +13,7 @@ pub(super) struct Candidate {
     pub(super) sync2_khr: bool,
     pub(super) portability_subset: bool,
     pub(super) buffer_device_address: bool,
+    pub(super) external_memory_host: bool,
     pub(super) api_version: u32,
 }
 
@@ -116,6 +117,7 @@ fn judge(
         queue_family: queue_family(&families).ok_or("has no queue that computes")?,
         sync2_khr,
         portability_subset: has(&extensions, khr::portability_subset::NAME),
+        external_memory_host: has(&extensions, ext::external_memory_host::NAME),
         buffer_device_address: v12.buffer_device_address != vk::FALSE,
         api_version: api_version.min(vk::API_VERSION_1_3),
     })

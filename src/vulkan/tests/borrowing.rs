@@ -13,6 +13,7 @@ fn lend(owner: &VulkanBackend) -> VulkanBorrow {
         queue_lock: None,
         api_version: owner.api_version(),
         buffer_device_address: true,
+        external_memory_host: owner.capabilities().host_import.is_some(),
         debug_utils: true,
     }
 }
