@@ -141,6 +141,8 @@ pub(crate) struct BufferSlot<B: MkGpuBackend> {
     pub(crate) last_use: u64,
     /// A map guard keeps the device from it.
     pub(crate) mapped: bool,
+    /// The open frame that writes it directly, which keeps all others from it.
+    pub(crate) claimed_by: Option<u64>,
     /// Bytes the host wrote whose flush failed, half-open: flushed again before anything else uses the buffer.
     pub(crate) unflushed: Option<Range<u64>>,
     /// Planned frames that are not submitted yet and use it: it may be neither destroyed nor mapped.

@@ -31,8 +31,15 @@ impl<B: MkGpuBackend> Core<B> {
         if self.buffers.len() <= slot {
             self.buffers.resize_with(slot + 1, || None);
         }
-        self.buffers[slot] =
-            Some(BufferSlot { id, buffer, last_use: 0, mapped: false, unflushed: None, pins: 0 });
+        self.buffers[slot] = Some(BufferSlot {
+            id,
+            buffer,
+            last_use: 0,
+            mapped: false,
+            claimed_by: None,
+            unflushed: None,
+            pins: 0,
+        });
         id
     }
 }
@@ -218,7 +225,8 @@ impl<B: MkGpuBackend> Inner<B> {
         Ok(())
     }
 
-    fn in_use(&self, core: &mut Core<B>, id: ResourceId) -> Result<bool, MkError> {
+    /// Whether submitted, pending or planned work uses a buffer.
+    pub(crate) fn in_use(&self, core: &mut Core<B>, id: ResourceId) -> Result<bool, MkError> {
         let (pins, last_use) = core.buffer(id).map_or((0, 0), |s| (s.pins, s.last_use));
         Ok(pins > 0 || core.is_pending(id) || !self.is_done(core, last_use)?)
     }
@@ -248,7 +256,7 @@ impl<B: MkGpuBackend> Device for Inner<B> {
         let raw = slot.buffer;
         let mapped = self.backend.mapped(&raw).filter(|_| buffer.memory.is_mappable());
         let at = mapped.ok_or_else(|| MkError::NotMappable { resource: name() })?;
-        if slot.mapped || self.in_use(&mut core, buffer.id)? {
+        if slot.mapped || slot.claimed_by.is_some() || self.in_use(&mut core, buffer.id)? {
             return Err(MkError::InUse { resource: name() });
         }
         if mode.reads() {

@@ -86,6 +86,7 @@ pub mod backend;
 mod buffer;
 mod copy;
 mod device;
+mod direct;
 mod dummy;
 mod error;
 mod frame;

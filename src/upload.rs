@@ -109,7 +109,12 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them.
     #[inline]
-    fn part(&mut self, slice: &MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
+    pub(crate) fn part(
+        &mut self,
+        slice: &MkSlice<'_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<ResourceSlice, MkError> {
         let whole = slice.declared();
         let start = whole.start.saturating_add(offset);
         let end = start.saturating_add(len);

@@ -73,6 +73,8 @@ pub(crate) enum Mode {
     Dummy,
     /// U3 by `upload_now`, one after the other: until each has arrived.
     Now,
+    /// U1 to U4 straight into the buffers' memory, where the host can map it.
+    Direct,
     /// U3 from memory that was imported once: no copy by the host.
     Import,
     /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan.

@@ -15,7 +15,8 @@
 //! | G1 | P passes; pass *i* writes buffer *i* and reads *i*-1, *i*-7 and *i*-31; declared and planned anew each frame |
 //! | G2 | a hundred interleaved chains: pass *i* reads *i*-100 |
 //!
-//! U3 has other ways: `--mode now` uploads without a frame, `--mode import` from imported memory, and `--threads N` lets helper threads copy.
+//! Uploads have other ways: `--mode direct` writes straight into the buffers' memory; and U3 `--mode now`, without a
+//! frame, and `--mode import`, from imported memory. `--threads N` lets helper threads copy.
 //!
 //! One line of JSON a workload goes to stdout. After the last frame of an upload workload every byte that was written is
 //! read back and compared; the exit status is 3 if one differs.
@@ -60,7 +61,9 @@ fn main() -> ExitCode {
 fn run(work: Work, args: &Args) -> Result<bool, Failure> {
     match (work, args.mode) {
         (Work::U3, Some(Mode::Now | Mode::Import)) => uploads::on_vulkan(work, args),
-        (Work::U1 | Work::U2 | Work::U3 | Work::U4, None) => uploads::on_vulkan(work, args),
+        (Work::U1 | Work::U2 | Work::U3 | Work::U4, None | Some(Mode::Direct)) => {
+            uploads::on_vulkan(work, args)
+        }
         (Work::U1 | Work::U2 | Work::U3 | Work::U4, Some(Mode::Dummy)) => uploads::on_dummy(work, args),
         (Work::G1 | Work::G2, None) => graphs::run(work, args),
         (Work::G1 | Work::G2, Some(Mode::Record)) => record::run(work, args),

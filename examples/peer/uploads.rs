@@ -5,8 +5,8 @@ use crate::pages::{self, Pages};
 use crate::workload::Workload;
 use crate::{Failure, check, clock, report};
 use memkit_gpu::{
-    DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkError, MkGpu, MkGpuBackend,
-    VulkanBackend, VulkanConfig,
+    DummyBackend, DummyBackendConfig, MkBuffer, MkBufferDesc, MkBufferUsage, MkError, MkGpu, MkGpuBackend,
+    MkMemoryType, VulkanBackend, VulkanConfig,
 };
 use std::time::Instant;
 
@@ -23,17 +23,21 @@ pub(crate) fn on_dummy(work: Work, args: &Args) -> Result<bool, Failure> {
 fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool, Failure> {
     let workload = Workload::new(work, args.uploads)?;
     let (count, size) = workload.buffers;
-    let buffers: Vec<MkDeviceBuffer> = (0..count)
-        .map(|_| gpu.create_device_buffer(size, MkBufferUsage::STORAGE))
-        .collect::<Result<_, _>>()?;
+    let memory = match args.mode {
+        Some(Mode::Direct) => MkMemoryType::Unified,
+        _ => MkMemoryType::DeviceLocal,
+    };
+    let desc = MkBufferDesc { name: "", size, usage: MkBufferUsage::STORAGE, memory };
+    let buffers: Vec<MkBuffer> = (0..count).map(|_| gpu.create_buffer(&desc)).collect::<Result<_, _>>()?;
     // What nobody wrote cannot be read back.
     let mut zeros = gpu.begin_frame()?;
     for buffer in &buffers {
         zeros.fill(buffer, 0);
     }
-    zeros.submit()?;
+    zeros.submit()?.wait()?;
     let way = match args.mode {
         Some(Mode::Now) => Way::Now,
+        Some(Mode::Direct) => Way::Direct,
         Some(Mode::Import) => Way::Import(pages::import(gpu, &workload)?),
         _ => Way::Frame,
     };
@@ -69,6 +73,8 @@ fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, work: Work, args: &Args) -> Result<bool,
 enum Way {
     /// As uploads of a frame.
     Frame,
+    /// As direct writes of a frame.
+    Direct,
     /// By `upload_now`.
     Now,
     /// As copies of a frame, from imported memory: one a different frame.
@@ -78,7 +84,7 @@ enum Way {
 fn frame<B: MkGpuBackend>(
     gpu: &MkGpu<B>,
     way: &Way,
-    buffers: &[MkDeviceBuffer],
+    buffers: &[MkBuffer],
     workload: &Workload,
     number: usize,
 ) -> Result<(), MkError> {
@@ -98,6 +104,11 @@ fn frame<B: MkGpuBackend>(
                 frame
                     .copy(from.slice(upload.from..upload.from + upload.size), to.slice(at..at + upload.size));
             }
+            Way::Direct => {
+                if !frame.upload_direct(to, at, declared.bytes_of(upload))? {
+                    return Err(MkError::other("an upload was not written directly"));
+                }
+            }
             _ => frame.upload(to, at, declared.bytes_of(upload))?,
         }
     }
@@ -105,7 +116,7 @@ fn frame<B: MkGpuBackend>(
     Ok(())
 }
 
-fn read<B: MkGpuBackend>(gpu: &MkGpu<B>, buffer: &MkDeviceBuffer) -> Result<Vec<u8>, Failure> {
+fn read<B: MkGpuBackend>(gpu: &MkGpu<B>, buffer: &MkBuffer) -> Result<Vec<u8>, Failure> {
     let mut frame = gpu.begin_frame()?;
     let ticket = frame.readback::<u8>(buffer, 0..buffer.size())?;
     frame.submit()?.wait()?;
