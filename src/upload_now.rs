@@ -136,7 +136,13 @@ impl<B: MkGpuBackend> Upload<'_, B> {
         }
         inner.is_done(&mut core, u64::MAX)?;
         let completed = core.completed;
-        Ok(match core.staging.room(0, completed) {
+        // A whole part if there is room for it, and whatever there is under a limit that is smaller.
+        let whole = (left.min(PART) as u64).min(core.staging.chunk_size());
+        let room = match core.staging.room(whole, completed) {
+            Room::Full { .. } => core.staging.room(0, completed),
+            room => room,
+        };
+        Ok(match room {
             Room::Chunk(chunk) => Begun::Chunk(chunk),
             Room::Make(size) => Begun::Chunk(inner.make_chunk(&mut core, size)?),
             Room::Wait(value) => Begun::Later(value),

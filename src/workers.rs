@@ -18,7 +18,7 @@ pub(crate) const SHARE_FROM: usize = STREAM_FROM;
 /// Bytes that a thread takes at a time.
 const PIECE: usize = 128 << 10;
 /// How long a helper looks out for the next copy before it sleeps: those of one upload come at short distances.
-const LOOK_OUT: Duration = Duration::from_micros(50);
+const LOOK_OUT: Duration = Duration::from_micros(100);
 
 /// The helpers of one `MkGpu`.
 pub(crate) struct Workers {

@@ -195,6 +195,24 @@ fn large_uploads_of_frames_and_writes_with_helpers_are_whole() {
 }
 
 #[test]
+fn two_frames_in_flight_of_64_mib_each_wait_for_nothing_by_default() {
+    no_deadlock(|| {
+        let gpu = gpu();
+        let data = vec![5u32; 16 * MIB];
+        let buffer = storage(&gpu, 64 * MIB);
+        // Whatever is waited for now never comes.
+        gpu.backend().pause();
+        for _ in 0..2 {
+            let mut frame = gpu.begin_frame().unwrap();
+            frame.upload(&buffer, 0, &data).unwrap();
+            frame.submit().unwrap();
+        }
+        gpu.backend().resume();
+        assert_clean(&gpu);
+    });
+}
+
+#[test]
 fn uploads_of_several_threads_share_helpers_and_staging_memory() {
     let gpu = gpu_with(MkGpuConfig { upload_threads: 2, ..Default::default() });
     let buffers: Vec<_> = (0..3).map(|_| storage(&gpu, 5 * MIB)).collect();
