@@ -77,7 +77,7 @@ pub(crate) enum Mode {
     Direct,
     /// U3 from memory that was imported once: no copy by the host.
     Import,
-    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan.
+    /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan, beside the same ones by hand.
     Record,
 }
 

@@ -134,9 +134,15 @@ impl Dispatches {
     }
 
     /// Records the dispatch of a pass that reads so many buffers.
-    pub(crate) fn record(&self, cx: &VulkanContext<'_>, pass: usize, reads: usize) {
+    pub(crate) fn record(
+        &self,
+        device: &ash::Device,
+        commands: vk::CommandBuffer,
+        pass: usize,
+        reads: usize,
+    ) {
         let pipeline = self.pipelines[shader_for(reads).1];
-        let (device, commands, point) = (cx.device(), cx.command_buffer(), vk::PipelineBindPoint::COMPUTE);
+        let point = vk::PipelineBindPoint::COMPUTE;
         // SAFETY: the command buffer is being recorded; pipeline, layout and set fit each other, and the set was
         // written in the first frame.
         unsafe {

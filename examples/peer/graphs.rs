@@ -40,7 +40,7 @@ pub(crate) fn run(work: Work, args: &Args) -> Result<bool, Failure> {
         let nanoseconds = |from, to: Instant| to.duration_since(from).as_nanos() as f64;
         times.add(nanoseconds(begin, declared), nanoseconds(declared, planned), 0.0);
     }
-    times.print(work, args.passes);
+    times.print(work, args.passes, None);
     Ok(true)
 }
 

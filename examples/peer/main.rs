@@ -22,6 +22,7 @@
 //! read back and compared; the exit status is 3 if one differs.
 
 mod args;
+mod by_hand;
 mod check;
 mod clock;
 mod dispatch;
@@ -29,6 +30,7 @@ mod graphs;
 mod pages;
 mod record;
 mod report;
+mod timer;
 mod uploads;
 mod workload;
 

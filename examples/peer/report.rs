@@ -27,6 +27,41 @@ pub(crate) struct Graphs {
     pub(crate) record: Vec<f64>,
 }
 
+/// A recorded frame and the same one by hand, in nanoseconds: recording, and the device from the first command to the
+/// last.
+#[derive(Default)]
+pub(crate) struct Beside {
+    record: Vec<f64>,
+    gpu: Vec<f64>,
+    by_hand_record: Vec<f64>,
+    by_hand_gpu: Vec<f64>,
+}
+
+impl Beside {
+    pub(crate) fn ours(&mut self, record: f64, gpu: f64) {
+        self.record.push(record);
+        self.gpu.push(gpu);
+    }
+
+    pub(crate) fn by_hand(&mut self, record: f64, gpu: f64) {
+        self.by_hand_record.push(record);
+        self.by_hand_gpu.push(gpu);
+    }
+
+    /// Ours in microseconds, and as a multiple of that by hand.
+    fn into_json(self) -> String {
+        let (record, gpu) = (median(self.record), median(self.gpu));
+        let (by_hand_record, by_hand_gpu) = (median(self.by_hand_record), median(self.by_hand_gpu));
+        format!(
+            ",\"record_us\":{:.1},\"record_x_by_hand\":{:.2},\"gpu_us\":{:.1},\"gpu_x_by_hand\":{:.2}",
+            record / 1e3,
+            record / by_hand_record,
+            gpu / 1e3,
+            gpu / by_hand_gpu
+        )
+    }
+}
+
 fn or_null(value: Option<f64>) -> String {
     value.map_or("null".into(), |v| format!("{v:.2}"))
 }
@@ -64,14 +99,15 @@ impl Graphs {
         self.record.push(record);
     }
 
-    pub(crate) fn print(self, work: Work, passes: usize) {
+    pub(crate) fn print(self, work: Work, passes: usize, beside: Option<Beside>) {
+        let beside = beside.map_or_else(String::new, Beside::into_json);
         let total: Vec<f64> = self.declare.iter().zip(&self.plan).map(|(d, p)| d + p).collect();
         let iters = total.len();
         let total = median(total);
         let a_pass = |nanoseconds: f64| nanoseconds / passes as f64;
         println!(
             "{{\"kind\":\"graph\",\"peer\":\"{}\",\"work\":\"{work:?}\",\"passes\":{passes},\"iters\":{iters},\
-             \"declare_ns\":{:.1},\"compile_ns\":{:.1},\"record_ns\":{:.1},\"total_ns\":{:.1},\"total_us\":{:.1}}}",
+             \"declare_ns\":{:.1},\"compile_ns\":{:.1},\"record_ns\":{:.1},\"total_ns\":{:.1},\"total_us\":{:.1}{beside}}}",
             env!("CARGO_PKG_NAME"),
             a_pass(median(self.declare)),
             a_pass(median(self.plan)),
