@@ -65,9 +65,9 @@ pub enum MkError {
         /// Bytes it must be a multiple of.
         alignment: u64,
     },
-    /// The buffer is still used by a transfer.
+    /// The buffer is still used by a transfer or a frame, mapped, or written directly by an open frame.
     #[error(
-        "`{resource}` is in use by a pending or running transfer; wait for its ticket, or use another buffer"
+        "`{resource}` is in use by a pending or running transfer, a map guard or an open frame that writes it directly; wait for that, or use another buffer"
     )]
     InUse {
         /// The buffer.

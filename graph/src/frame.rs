@@ -259,7 +259,7 @@ impl FrameGraph {
     }
 
     /// Notes that the host wrote bytes of a mapped buffer itself, before the frame is submitted: for dumps. It is no node,
-    /// and needs no dependency: submitting makes host writes visible (Vulkan specification 7.9, "Host Write Ordering
+    /// is not saved with the frame, and needs no dependency: submitting makes host writes visible (Vulkan specification 7.9, "Host Write Ordering
     /// Guarantees").
     pub fn host_write(&mut self, slice: ResourceSlice) {
         match self.host_writes.last_mut() {
