@@ -242,7 +242,12 @@ fn memory_of_every_type_works() {
         // Kept to the end: the layer 1.3.239 does not know that the host waited before memory was used again for
         // another buffer, and takes that for a hazard (1.4.309 does know).
         let mut kept = Vec::new();
-        for memory in [MkMemoryType::HostVisible, MkMemoryType::HostCached, MkMemoryType::Unified] {
+        for memory in [
+            MkMemoryType::HostVisible,
+            MkMemoryType::HostLocal,
+            MkMemoryType::HostCached,
+            MkMemoryType::Unified,
+        ] {
             let desc = MkBufferDesc { name: "mapped", size: 1024, usage: MkBufferUsage::STORAGE, memory };
             let mut mapped = gpu.create_buffer(&desc).unwrap();
             mapped.write(4, &words(5, 100)).unwrap();
