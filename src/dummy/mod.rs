@@ -69,6 +69,11 @@ impl DummyBackend {
         capabilities.non_coherent_atom_size = config.non_coherent_atom_size.max(1) as u64;
         capabilities.scatter_uploads = config.scatter_uploads;
         capabilities.unified_memory = !config.simulate_device_local;
+        let import = config.host_import_alignment;
+        // Aligned to what the simulated device's own memory is.
+        capabilities.host_import = (import > 0)
+            .then(|| (import as u64).checked_next_multiple_of(memory::ALIGNMENT as u64))
+            .flatten();
         capabilities.queues.push("graphics, compute, transfer".to_owned());
         DummyBackend {
             capabilities,
