@@ -205,10 +205,30 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`], [`MkError::DeviceLost`] or [`MkError::Backend`].
     fn create_buffer(&self, desc: &MkBackendBufferDesc<'_>) -> Result<Self::Buffer, MkError>;
 
+    /// Makes a buffer over memory of the caller's: the `desc.size` bytes from `at` on are its bytes. It is not mapped;
+    /// its memory is coherent. Only where [`MkCapabilities::host_import`] says so.
+    ///
+    /// # Errors
+    /// [`MkError::HostImport`] if it cannot be done with this memory, and otherwise as for
+    /// [`create_buffer`](Self::create_buffer).
+    ///
+    /// # Safety
+    /// Address and size are multiples of [`MkCapabilities::host_import`]. The bytes are valid for reads and writes until the
+    /// buffer is destroyed (or, where that was because the device is lost, the backend dropped), and while submitted
+    /// work uses them nobody else writes them, nor reads what it writes.
+    unsafe fn import_host_memory(
+        &self,
+        desc: &MkBackendBufferDesc<'_>,
+        at: NonNull<u8>,
+    ) -> Result<Self::Buffer, MkError> {
+        let reason = format!("this backend cannot take memory in, at {at:p} or elsewhere").into();
+        Err(MkError::HostImport { resource: desc.name.into(), reason })
+    }
+
     /// Frees a buffer.
     ///
     /// # Safety
-    /// `buffer` came from [`create_buffer`](Self::create_buffer) of this backend and was not destroyed before; no submission
+    /// `buffer` came from [`create_buffer`](Self::create_buffer) or [`import_host_memory`](Self::import_host_memory) of this backend and was not destroyed before; no submission
     /// that uses it is running, no recording that uses it will be submitted, and its mapped memory is not
     /// touched any more.
     unsafe fn destroy_buffer(&self, buffer: Self::Buffer);

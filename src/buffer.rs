@@ -86,7 +86,7 @@ impl MkBuffer {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let range = self.check_range(offset, bytes.len())?;
         let mut mapped = MkMapped::new(&self.inner, range, MapMode::Write)?;
-        mapped.copy_from_slice(bytes);
+        mapped.fill_from(bytes);
         mapped.finish()
     }
 
@@ -166,6 +166,14 @@ kind_of_buffer! {
     ///
     /// [`write`](MkBuffer::write) and [`map`](MkBuffer::map) answer [`MkError::InUse`] while a transfer from it is pending or running.
     MkStagingBuffer
+}
+
+kind_of_buffer! {
+    /// Memory of the caller's that the device reads and writes itself. Made by
+    /// [`MkGpu::import_host_memory`](crate::MkGpu::import_host_memory).
+    ///
+    /// A source and destination of transfers, copies, fills and readbacks; the host reaches the bytes as it did before.
+    MkHostBuffer
 }
 
 impl DerefMut for MkStagingBuffer {

@@ -3,6 +3,7 @@
 use crate::buffer::{BufferInner, MkBuffer};
 use crate::mapped::MapMode;
 use crate::readback::ReadbackKey;
+use crate::workers::Workers;
 use crate::{MkBufferDesc, MkError};
 use memkit_graph::ResourceId;
 use std::cell::Cell;
@@ -26,6 +27,8 @@ pub(crate) trait Device: Send + Sync {
     fn is_idle(&self, id: ResourceId) -> Result<bool, MkError>;
     /// Keeps the device from the buffer and returns where it is mapped.
     fn map(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<NonNull<u8>, MkError>;
+    /// Who copies large amounts.
+    fn workers(&self) -> &Workers;
     /// Lets the device have it again. On an error the host's writes are flushed again by the next use of the buffer.
     fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<(), MkError>;
     /// The timeline value that ends a batch of transfers, submitting it if it is pending. None while a call that

@@ -65,9 +65,9 @@ pub enum MkError {
         /// Bytes it must be a multiple of.
         alignment: u64,
     },
-    /// The buffer is still used by a transfer.
+    /// The buffer is still used by a transfer or a frame, mapped, or written directly by an open frame.
     #[error(
-        "`{resource}` is in use by a pending or running transfer; wait for its ticket, or use another buffer"
+        "`{resource}` is in use by a pending or running transfer, a map guard or an open frame that writes it directly; wait for that, or use another buffer"
     )]
     InUse {
         /// The buffer.
@@ -78,6 +78,14 @@ pub enum MkError {
     NotMappable {
         /// The buffer.
         resource: Box<str>,
+    },
+    /// Memory of the caller's cannot be taken in.
+    #[error("`{resource}` cannot be imported: {reason}; use memory that is aligned so, or upload it")]
+    HostImport {
+        /// The memory.
+        resource: Box<str>,
+        /// What stands against it.
+        reason: Box<str>,
     },
     /// The `MkGpu` this belongs to is gone.
     #[error("the MkGpu this belongs to was dropped")]
@@ -99,6 +107,21 @@ pub enum MkError {
         limit: u64,
         /// Bytes this frame holds already.
         held_by_this_frame: u64,
+    },
+    /// An upload that submits its own parts failed after some of them.
+    #[error(
+        "only the first {submitted} of {size} bytes were uploaded to `{resource}`, the others hold what they held: {cause}"
+    )]
+    PartlyUploaded {
+        /// The buffer.
+        resource: Box<str>,
+        /// Bytes that were submitted, from the first.
+        submitted: u64,
+        /// Bytes asked for.
+        size: u64,
+        /// Why the rest was not.
+        #[source]
+        cause: Box<MkError>,
     },
     /// No device memory, for a buffer or for a call.
     #[error("out of {memory} memory{} for `{resource}`", Size(*size))]
@@ -230,6 +253,7 @@ impl MkError {
     pub fn is_device_lost(&self) -> bool {
         match self {
             MkError::DeviceLost => true,
+            MkError::PartlyUploaded { cause, .. } => cause.is_device_lost(),
             MkError::Frame(frame) => {
                 frame.others_and_first().any(|p| matches!(p, MkFrameProblem::Call(e) if e.is_device_lost()))
             }

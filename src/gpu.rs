@@ -8,6 +8,7 @@ use crate::readback::Readbacks;
 use crate::staging::Staging;
 use crate::submit::Workspace;
 use crate::transfer::{BatchLog, Pending};
+use crate::workers::Workers;
 use crate::{MkBufferDesc, MkCapabilities, MkError, MkFence, MkMemoryType, MkUploadMethod};
 use bytemuck::NoUninit;
 use memkit_graph::{BufferUsage, GraphState, ResourceId};
@@ -27,19 +28,40 @@ pub struct MkGpuConfig {
     pub staging_chunk: usize,
     /// Most bytes of staging memory in all.
     pub staging_limit: usize,
+    /// Where chunks of staging memory are. `None`: where [`HostLocal`](MkMemoryType::HostLocal) says with two or more
+    /// [`upload_threads`](Self::upload_threads), which together write the host's memory faster than the bus takes what
+    /// they write; where [`HostVisible`](MkMemoryType::HostVisible) says otherwise. Device-local memory counts as `None`.
+    pub staging_memory: Option<MkMemoryType>,
+    /// Helper threads that take part in copies of 1 MiB or more into staging memory, beside the calling thread. They
+    /// start with the first such copy and end with the `MkGpu`; if the system has no threads to give, there are fewer.
+    pub upload_threads: usize,
     /// Most byte ranges a buffer's state keeps between frames; beyond, ranges merge conservatively.
     pub max_ranges: usize,
     /// How uploads travel.
     pub uploads: MkUploadMethod,
 }
 
+impl MkGpuConfig {
+    /// Where chunks of staging memory are.
+    pub(crate) fn chunk_memory(&self) -> MkMemoryType {
+        match self.staging_memory.filter(|memory| memory.is_mappable()) {
+            Some(memory) => memory,
+            None if self.upload_threads >= 2 => MkMemoryType::HostLocal,
+            None => MkMemoryType::HostVisible,
+        }
+    }
+}
+
 impl Default for MkGpuConfig {
-    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, 256 ranges, uploads by whichever way costs less.
+    /// Two frames in flight, chunks of 8 MiB up to 512 MiB, no helper threads, 256 ranges, uploads by whichever way costs
+    /// less.
     fn default() -> Self {
         MkGpuConfig {
             frames_in_flight: 2,
             staging_chunk: 8 << 20,
             staging_limit: 512 << 20,
+            staging_memory: None,
+            upload_threads: 0,
             max_ranges: GraphState::DEFAULT_MAX_RANGES,
             uploads: MkUploadMethod::Auto,
         }
@@ -74,6 +96,7 @@ pub(crate) struct Inner<B: MkGpuBackend> {
     /// Apart from the core: measuring takes a while.
     pub(crate) upload_costs: Mutex<Measured>,
     pub(crate) next_name: AtomicU64,
+    pub(crate) workers: Workers,
     pub(crate) backend: B,
     // Last: says that all before it is gone.
     _ended: SignalEnd,
@@ -125,6 +148,8 @@ pub(crate) struct BufferSlot<B: MkGpuBackend> {
     pub(crate) last_use: u64,
     /// A map guard keeps the device from it.
     pub(crate) mapped: bool,
+    /// The open frame that writes it directly, which keeps all others from it.
+    pub(crate) claimed_by: Option<u64>,
     /// Bytes the host wrote whose flush failed, half-open: flushed again before anything else uses the buffer.
     pub(crate) unflushed: Option<Range<u64>>,
     /// Planned frames that are not submitted yet and use it: it may be neither destroyed nor mapped.
@@ -196,6 +221,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
             lost: AtomicBool::new(false),
             upload_costs: Mutex::default(),
             next_name: AtomicU64::new(1),
+            workers: Workers::new(config.upload_threads),
             backend,
             _ended: SignalEnd(ended.clone()),
         });

@@ -6,6 +6,7 @@ use crate::device::{Device, GpuRef, Inside, lock};
 use crate::gpu::{BufferSlot, Core, Inner};
 use crate::mapped::{MapMode, MappedAt};
 use crate::readback::{Progress, ReadbackKey};
+use crate::workers::Workers;
 use crate::{MkBufferDesc, MkError};
 use memkit_graph::{BufferDesc, BufferUsage, ResourceId};
 use std::ops::Range;
@@ -30,8 +31,15 @@ impl<B: MkGpuBackend> Core<B> {
         if self.buffers.len() <= slot {
             self.buffers.resize_with(slot + 1, || None);
         }
-        self.buffers[slot] =
-            Some(BufferSlot { id, buffer, last_use: 0, mapped: false, unflushed: None, pins: 0 });
+        self.buffers[slot] = Some(BufferSlot {
+            id,
+            buffer,
+            last_use: 0,
+            mapped: false,
+            claimed_by: None,
+            unflushed: None,
+            pins: 0,
+        });
         id
     }
 }
@@ -65,28 +73,27 @@ impl<B: MkGpuBackend> Inner<B> {
         Ok(handle(gpu, id, name, desc))
     }
 
-    /// Takes a buffer in that somebody else made. Its bytes count as written; its usage is what `desc` says and no
-    /// more.
-    #[cfg(feature = "vulkan")]
+    /// Takes a buffer in whose bytes are somebody else's. They count as written; its usage is what `desc` says and no
+    /// more. `host_reads`: whether the host may read what the device wrote.
     pub(crate) fn adopt(
         &self,
         gpu: GpuRef,
         desc: &MkBufferDesc<'_>,
-        at: &Location<'_>,
+        name: Arc<str>,
+        host_reads: bool,
         buffer: B::Buffer,
-    ) -> Result<MkBuffer, MkError> {
-        let name = self.name_for(desc.name, "imported buffer", at);
-        self.check_lost()?;
-        self.check_size(&name, desc.size)?;
-        let mut core = lock(&self.core);
-        let planned =
-            BufferDesc { initialized: true, ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage) };
-        let id = core.register(planned, buffer);
-        Ok(handle(gpu, id, name, desc))
+    ) -> MkBuffer {
+        let planned = BufferDesc {
+            initialized: true,
+            host_visible: host_reads,
+            ..BufferDesc::new(name.clone(), desc.size as u64, desc.usage)
+        };
+        let id = lock(&self.core).register(planned, buffer);
+        handle(gpu, id, name, desc)
     }
 
     /// The name given, or kind, number and source line.
-    fn name_for(&self, name: &str, kind: &str, at: &Location<'_>) -> Arc<str> {
+    pub(crate) fn name_for(&self, name: &str, kind: &str, at: &Location<'_>) -> Arc<str> {
         let number = self.next_name.fetch_add(1, Ordering::Relaxed);
         if name.is_empty() {
             format!("{kind} #{number} ({}:{})", at.file(), at.line()).into()
@@ -219,7 +226,8 @@ impl<B: MkGpuBackend> Inner<B> {
         Ok(())
     }
 
-    fn in_use(&self, core: &mut Core<B>, id: ResourceId) -> Result<bool, MkError> {
+    /// Whether submitted, pending or planned work uses a buffer.
+    pub(crate) fn in_use(&self, core: &mut Core<B>, id: ResourceId) -> Result<bool, MkError> {
         let (pins, last_use) = core.buffer(id).map_or((0, 0), |s| (s.pins, s.last_use));
         Ok(pins > 0 || core.is_pending(id) || !self.is_done(core, last_use)?)
     }
@@ -249,7 +257,7 @@ impl<B: MkGpuBackend> Device for Inner<B> {
         let raw = slot.buffer;
         let mapped = self.backend.mapped(&raw).filter(|_| buffer.memory.is_mappable());
         let at = mapped.ok_or_else(|| MkError::NotMappable { resource: name() })?;
-        if slot.mapped || self.in_use(&mut core, buffer.id)? {
+        if slot.mapped || slot.claimed_by.is_some() || self.in_use(&mut core, buffer.id)? {
             return Err(MkError::InUse { resource: name() });
         }
         if mode.reads() {
@@ -263,6 +271,10 @@ impl<B: MkGpuBackend> Device for Inner<B> {
         }
         // SAFETY: the range was checked against the buffer's size.
         Ok(unsafe { MappedAt::new(at).add(range.start as usize) }.get())
+    }
+
+    fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     fn unmap(&self, buffer: &BufferInner, range: Range<u64>, mode: MapMode) -> Result<(), MkError> {

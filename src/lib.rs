@@ -68,8 +68,8 @@
 //! |---|---|
 //! | the device and what it owns | [`MkGpu`], [`MkGpuConfig`], [`MkCapabilities`] |
 //! | how uploads travel, and what decides | [`MkUploadMethod`], [`graph::uploads`](mod@memkit_graph::uploads) |
-//! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
-//! | transfers without a frame | [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
+//! | buffers, and parts of them | [`MkDeviceBuffer`], [`MkStagingBuffer`], [`MkHostBuffer`], [`MkBuffer`], [`MkBufferDesc`], [`MkSlice`], [`MkGpuPool`] |
+//! | transfers without a frame | [`MkGpu::upload_now`], [`MkGpu::transfer`], [`MkTransferBuilder`], [`MkBatchTransfer`], [`MkGpuTransfer`] |
 //! | frames | [`MkFrame`], [`MkPassBuilder`], [`Access`], [`MkTransient`], [`MkReadback`], [`MkFence`] |
 //! | what went wrong | [`MkError`], [`MkFrameError`], [`FrameDump`] |
 //! | tests without a GPU | [`testing`], [`DummyBackend`], [`MkHazard`], [`DummyFault`] |
@@ -85,11 +85,14 @@
 mod arena;
 pub mod backend;
 mod buffer;
+mod copy;
 mod device;
+mod direct;
 mod dummy;
 mod error;
 mod frame;
 mod gpu;
+mod import;
 mod inner;
 mod mapped;
 mod memory;
@@ -103,13 +106,15 @@ mod sync;
 pub mod testing;
 mod transfer;
 mod upload;
+mod upload_now;
 #[cfg(feature = "vulkan")]
 pub mod vulkan;
+mod workers;
 
 #[cfg(feature = "vulkan")]
 pub use ash;
 pub use backend::{MkBackendBufferDesc, MkGpuBackend, MkPass, MkRecordInput, MkRecordPass, MkResolved};
-pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkSlice, MkStagingBuffer, MkTransient};
+pub use buffer::{MkBuffer, MkBufferId, MkDeviceBuffer, MkHostBuffer, MkSlice, MkStagingBuffer, MkTransient};
 pub use bytemuck;
 pub use dummy::{
     DummyBackend, DummyBackendConfig, DummyBuffer, DummyCalls, DummyContext, DummyFailedCall, DummyFault,

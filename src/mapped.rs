@@ -44,6 +44,12 @@ impl<'a> MkMapped<'a> {
         Ok(MkMapped { buffer, device, at, range, mode, ended: false, _inside: Inside::enter() })
     }
 
+    /// Writes all bytes.
+    pub(crate) fn fill_from(&mut self, bytes: &[u8]) {
+        let device = Arc::clone(&self.device);
+        device.workers().copy(self, bytes);
+    }
+
     /// Like dropping it, and says whether it worked.
     pub(crate) fn finish(mut self) -> Result<(), MkError> {
         self.end()

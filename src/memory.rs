@@ -11,6 +11,9 @@ pub enum MkMemoryType {
     DeviceLocal,
     /// Mapped, for the host to write and the device to read: staging.
     HostVisible,
+    /// Mapped, and the host's own memory where the device has another: the device reads it across the bus. Faster to
+    /// fill with several threads than [`HostVisible`](Self::HostVisible), which may be the device's memory.
+    HostLocal,
     /// Mapped and cached, for the device to write and the host to read: readbacks.
     HostCached,
     /// Device-local and mapped at once, where the device has such memory; otherwise like `HostVisible`.
@@ -30,6 +33,7 @@ impl std::fmt::Display for MkMemoryType {
         f.write_str(match self {
             MkMemoryType::DeviceLocal => "device-local",
             MkMemoryType::HostVisible => "host-visible",
+            MkMemoryType::HostLocal => "host-local",
             MkMemoryType::HostCached => "host-cached",
             MkMemoryType::Unified => "unified",
         })
@@ -80,6 +84,9 @@ pub struct MkCapabilities {
     pub stages: Stages,
     /// Whether uploads to buffers the library makes can be scattered by a compute shader.
     pub scatter_uploads: bool,
+    /// Memory of the caller's can be imported whose address and size are multiples of this many bytes
+    /// ([`MkGpu::import_host_memory`](crate::MkGpu::import_host_memory)). `None`: none can.
+    pub host_import: Option<u64>,
     /// The queues used, one name each: what their family can do.
     pub queues: Vec<String>,
 }
@@ -96,6 +103,7 @@ impl MkCapabilities {
             unified_memory: false,
             stages: Stages::all() - Stages::OPTIONAL,
             scatter_uploads: false,
+            host_import: None,
             queues: Vec::new(),
         }
     }

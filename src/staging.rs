@@ -73,6 +73,11 @@ impl<B: MkGpuBackend> Staging<B> {
         }
     }
 
+    /// Bytes of a chunk, unless more is asked for in one piece.
+    pub(crate) fn chunk_size(&self) -> u64 {
+        self.chunk_size
+    }
+
     /// Finds room: at least `contiguous` bytes in one piece, or as much as there is of it if `contiguous` is 0.
     pub(crate) fn room(&mut self, contiguous: u64, completed: u64) -> Room {
         for c in self.chunks.iter_mut().filter(|c| !c.held && c.last_use <= completed) {

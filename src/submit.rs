@@ -4,6 +4,7 @@ use crate::arena::Closures;
 use crate::backend::{MkGpuBackend, MkRecordInput};
 use crate::buffer::BufferInner;
 use crate::device::{Inside, lock};
+use crate::direct::Claim;
 use crate::error::{MkFrameError, MkFrameProblem};
 use crate::gpu::{Core, Inner, PooledTransient};
 use crate::inner::OwnBuffer;
@@ -31,6 +32,8 @@ pub(crate) struct Workspace<B: MkGpuBackend> {
     /// Keeps the buffers the frame names.
     pub(crate) keep: Vec<Arc<BufferInner>>,
     pub(crate) chunks: Vec<HeldChunk>,
+    /// Buffers that are written directly.
+    pub(crate) claims: Vec<Claim>,
     pub(crate) readbacks: Vec<ReadbackKey>,
     /// What went wrong while declaring.
     pub(crate) problems: Vec<MkFrameProblem>,
@@ -53,6 +56,7 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
             closures: Closures::default(),
             keep: Vec::new(),
             chunks: Vec::new(),
+            claims: Vec::new(),
             readbacks: Vec::new(),
             problems: Vec::new(),
             planner: Planner::default(),
@@ -118,6 +122,7 @@ impl<B: MkGpuBackend> Drop for GiveBack<'_, B> {
         for chunk in this.ws.chunks.drain(..) {
             core.staging.give_back(&chunk, None);
         }
+        core.release_claims(&mut this.ws.claims, false);
         for key in this.ws.readbacks.drain(..) {
             core.readbacks.set(key, Progress::Cancelled);
         }
@@ -190,6 +195,7 @@ impl<B: MkGpuBackend> Inner<B> {
         let uploads = self.upload_rule(&ws.graph)?;
         self.plan(ws, uploads, dump)?;
         self.flush_staging(ws)?;
+        self.flush_claims(ws)?;
         let planned = Instant::now();
         let recording = self.record(ws)?;
         let recorded = Instant::now();
@@ -222,6 +228,7 @@ impl<B: MkGpuBackend> Inner<B> {
             for copy in &ws.taken.copies {
                 ws.graph.copy(copy.from, copy.to);
             }
+            core.check_claims(&ws.claims, &ws.taken)?;
         }
         self.back_transients(ws, core)?;
         let options = PlanOptions { causes: dump.is_some(), uploads };
@@ -297,7 +304,7 @@ impl<B: MkGpuBackend> Inner<B> {
                 Resource::Transient(t) => ws.backings.get(t.index() as usize).copied().flatten(),
             };
             let Some(slot) = id.and_then(|id| core.buffer_mut(id)) else { return Err(MkError::GpuDropped) };
-            if slot.mapped {
+            if slot.mapped || slot.claimed_by.is_some_and(|number| number != ws.number) {
                 let id = slot.id;
                 let name = core.state.buffer(id).map_or("", |d| &d.name);
                 return Err(MkError::InUse { resource: name.into() });
@@ -388,6 +395,7 @@ impl<B: MkGpuBackend> Inner<B> {
         for chunk in ws.chunks.drain(..) {
             core.staging.give_back(&chunk, Some(value));
         }
+        core.release_claims(&mut ws.claims, true);
         for key in ws.readbacks.drain(..) {
             core.readbacks.set(key, Progress::Submitted(value));
         }

@@ -9,6 +9,7 @@ use crate::inner::OwnBuffer;
 use crate::mapped::MappedAt;
 use crate::readback::{Block, CHUNK_SIZE, MkReadback};
 use crate::staging::{HeldChunk, Room};
+use crate::workers::Workers;
 use crate::{MkBackendBufferDesc, MkBufferDesc, MkError, MkMemoryType};
 use bytemuck::{AnyBitPattern, NoUninit};
 use memkit_graph::{BufferUsage, HostSlice, Resource, ResourceSlice};
@@ -36,7 +37,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
         let declared = self.work.ws.graph.len();
-        let done = self.stage_some(bytes, alignment, to);
+        let done = self.stage_some(&inner.workers, bytes, alignment, to);
         if done == bytes.len() {
             return Ok(());
         }
@@ -108,7 +109,12 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them.
     #[inline(always)]
-    fn part(&mut self, slice: MkSlice<'_>, offset: u64, len: u64) -> Result<ResourceSlice, MkError> {
+    pub(crate) fn part(
+        &mut self,
+        slice: MkSlice<'_>,
+        offset: u64,
+        len: u64,
+    ) -> Result<ResourceSlice, MkError> {
         let whole = slice.declared();
         let start = whole.start.saturating_add(offset);
         let end = start.saturating_add(len);
@@ -159,14 +165,14 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
 
     /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
     #[inline(always)]
-    fn stage_some(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
+    fn stage_some(&mut self, workers: &Workers, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
         let ws = &mut self.work.ws;
         let Some(chunk) = ws.chunks.last_mut() else { return 0 };
         let buffer = chunk.number;
         let (offset, room) = chunk.take(bytes.len(), alignment);
         let n = room.len();
         if n > 0 {
-            room.copy_from_slice(&bytes[..n]);
+            workers.copy(room, bytes);
             ws.graph.upload(HostSlice { buffer, offset }, ResourceSlice { end: to.start + n as u64, ..to });
         }
         n
@@ -185,7 +191,8 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         while done < bytes.len() {
             let left = &bytes[done..];
             self.more_staging(inner, 0, left.len() as u64)?;
-            done += self.stage_some(left, alignment, ResourceSlice { start: to.start + done as u64, ..to });
+            let to = ResourceSlice { start: to.start + done as u64, ..to };
+            done += self.stage_some(&inner.workers, left, alignment, to);
         }
         Ok(())
     }
@@ -220,12 +227,12 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
 }
 
 impl<B: MkGpuBackend> Inner<B> {
-    fn make_chunk(&self, core: &mut Core<B>, size: u64) -> Result<HeldChunk, MkError> {
+    pub(crate) fn make_chunk(&self, core: &mut Core<B>, size: u64) -> Result<HeldChunk, MkError> {
         let desc = MkBackendBufferDesc {
             name: "staging chunk",
             size,
             usage: BufferUsage::TRANSFER_SRC,
-            memory: MkMemoryType::HostVisible,
+            memory: self.config.chunk_memory(),
         };
         self.check_size(desc.name, usize::try_from(size).unwrap_or(usize::MAX))?;
         for buffer in core.staging.given_up.drain(..) {

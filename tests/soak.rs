@@ -190,6 +190,7 @@ mod vulkan {
             api_version: owner.api_version(),
             optional_stages: Stages::empty(),
             storage_buffer_8bit_access: false,
+            external_memory_host: false,
             buffer_device_address: true,
             debug_utils: false,
         };

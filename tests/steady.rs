@@ -204,3 +204,29 @@ fn repeating_transfers_allocate_nothing() {
     TRAP.set(false);
     assert_eq!(COUNT.get() - before, 0);
 }
+
+#[test]
+fn repeating_large_uploads_of_every_kind_allocate_nothing_with_helpers() {
+    let config = memkit_gpu::MkGpuConfig { upload_threads: 2, ..Default::default() };
+    let gpu = MkGpu::with_config(unchecked(), config);
+    let data = vec![7u8; (5 << 20) + 1];
+    let device = gpu.create_device_buffer(data.len(), MkBufferUsage::STORAGE).unwrap();
+    let desc = memkit_gpu::MkBufferDesc {
+        size: 1 << 20,
+        memory: memkit_gpu::MkMemoryType::Unified,
+        ..Default::default()
+    };
+    let mapped = gpu.create_buffer(&desc).unwrap();
+    let round = || {
+        gpu.upload_now(&device, 0, &data).unwrap();
+        let mut frame = gpu.begin_frame().unwrap();
+        frame.upload(&device, 0, &data).unwrap();
+        assert!(frame.upload_direct(&mapped, 0, &data[..1 << 20]).unwrap());
+        frame.copy(mapped.slice(..64), device.slice(..64));
+        frame.submit().unwrap().wait().unwrap();
+    };
+    (0..20).for_each(|_| round());
+    let before = COUNT.get();
+    (0..10).for_each(|_| round());
+    assert_eq!(COUNT.get() - before, 0);
+}

@@ -136,6 +136,28 @@ fn large_and_small_uploads_are_split_and_merged_within_the_limit() {
 }
 
 #[test]
+fn an_upload_at_once_comes_after_transfers_and_before_frames_and_helpers_copy_it_whole() {
+    let config = MkGpuConfig { upload_threads: 2, ..Default::default() };
+    silent(config, |gpu| {
+        let n = (11 << 18) + 3;
+        let (values, other) = (buffer(&gpu, "values", n * 4), buffer(&gpu, "other", n * 4));
+        let staged = gpu.staging_buffer_with_data(&words(9, n)).unwrap();
+        for round in 0..3 {
+            gpu.transfer(&staged, &values).unwrap();
+            let data = words(round, n - 2);
+            gpu.upload_now(&values, 4, &data).unwrap();
+            let mut frame = gpu.begin_frame().unwrap();
+            copy_pass(&mut frame, "copy", values.id(), other.id());
+            let ticket = frame.readback::<u32>(&other, 0..n).unwrap();
+            frame.submit().unwrap();
+            let mut want = words(9, n);
+            want[1..n - 1].copy_from_slice(&data);
+            reads(&ticket, &want);
+        }
+    });
+}
+
+#[test]
 fn everything_may_be_dropped_in_any_order_with_work_in_flight() {
     for order in 0..6 {
         silent(MkGpuConfig::default(), |gpu| {
@@ -220,7 +242,12 @@ fn memory_of_every_type_works() {
         // Kept to the end: the layer 1.3.239 does not know that the host waited before memory was used again for
         // another buffer, and takes that for a hazard (1.4.309 does know).
         let mut kept = Vec::new();
-        for memory in [MkMemoryType::HostVisible, MkMemoryType::HostCached, MkMemoryType::Unified] {
+        for memory in [
+            MkMemoryType::HostVisible,
+            MkMemoryType::HostLocal,
+            MkMemoryType::HostCached,
+            MkMemoryType::Unified,
+        ] {
             let desc = MkBufferDesc { name: "mapped", size: 1024, usage: MkBufferUsage::STORAGE, memory };
             let mut mapped = gpu.create_buffer(&desc).unwrap();
             mapped.write(4, &words(5, 100)).unwrap();

@@ -1,5 +1,7 @@
 //! The command line, as all peers have it.
 
+use memkit_gpu::{MkGpuConfig, MkMemoryType, MkUploadMethod};
+
 /// Measures this library on the workloads of its peers.
 #[derive(clap::Parser, Debug)]
 pub(crate) struct Args {
@@ -30,6 +32,12 @@ pub(crate) struct Args {
     /// Another way to run the workload.
     #[arg(long, value_enum)]
     pub(crate) mode: Option<Mode>,
+    /// Helper threads for large uploads, beside the calling thread.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Where staging memory is; the library chooses, if not given.
+    #[arg(long, value_enum)]
+    pub(crate) staging: Option<Staging>,
     /// Leave out the comparison of bytes, which takes long under valgrind.
     #[arg(long)]
     pub(crate) no_check: bool,
@@ -82,6 +90,38 @@ pub(crate) enum Mode {
     Copy,
     /// U1 to U5 with every upload scattered.
     Scatter,
+    /// U3 by `upload_now`, one after the other: until each has arrived.
+    Now,
+    /// U1 to U5 straight into the buffers' memory, where the host can map it.
+    Direct,
+    /// U3 from memory that was imported once: no copy by the host.
+    Import,
     /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan, beside the same ones by hand.
     Record,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Staging {
+    /// The device's memory, if the host can map much of it.
+    Visible,
+    /// The host's memory.
+    Local,
+    /// The host's memory, cached.
+    Cached,
+}
+
+impl Args {
+    pub(crate) fn config(&self) -> MkGpuConfig {
+        let staging_memory = self.staging.map(|staging| match staging {
+            Staging::Visible => MkMemoryType::HostVisible,
+            Staging::Local => MkMemoryType::HostLocal,
+            Staging::Cached => MkMemoryType::HostCached,
+        });
+        let uploads = match self.mode {
+            Some(Mode::Copy) => MkUploadMethod::Copy,
+            Some(Mode::Scatter) => MkUploadMethod::Scatter,
+            _ => MkUploadMethod::Auto,
+        };
+        MkGpuConfig { upload_threads: self.threads, staging_memory, uploads, ..Default::default() }
+    }
 }

@@ -17,6 +17,9 @@
 //! | G1 | P passes; pass *i* writes buffer *i* and reads *i*-1, *i*-7 and *i*-31; declared and planned anew each frame |
 //! | G2 | a hundred interleaved chains: pass *i* reads *i*-100 |
 //!
+//! Uploads have other ways: `--mode direct` writes straight into the buffers' memory; and U3 `--mode now`, without a
+//! frame, and `--mode import`, from imported memory. `--threads N` lets helper threads copy.
+//!
 //! One line of JSON a workload goes to stdout. After the last frame of an upload workload every byte that was written is
 //! read back and compared; the exit status is 3 if one differs.
 
@@ -26,6 +29,7 @@ mod check;
 mod clock;
 mod dispatch;
 mod graphs;
+mod pages;
 mod record;
 mod report;
 mod timer;
@@ -61,7 +65,10 @@ fn main() -> ExitCode {
 fn run(work: Work, args: &Args) -> Result<bool, Failure> {
     match (work, args.mode) {
         (work, Some(Mode::Dummy)) if work.is_upload() => uploads::on_dummy(work, args),
-        (work, None | Some(Mode::Copy | Mode::Scatter)) if work.is_upload() => uploads::on_vulkan(work, args),
+        (Work::U3, Some(Mode::Now | Mode::Import)) => uploads::on_vulkan(work, args),
+        (work, None | Some(Mode::Copy | Mode::Scatter | Mode::Direct)) if work.is_upload() => {
+            uploads::on_vulkan(work, args)
+        }
         (Work::G1 | Work::G2, None) => graphs::run(work, args),
         (Work::G1 | Work::G2, Some(Mode::Record)) => record::run(work, args),
         (_, mode) => Err(format!("{work:?} has no mode {mode:?}").into()),

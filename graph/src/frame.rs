@@ -157,6 +157,8 @@ pub struct FrameGraph {
     pub(crate) uses: Vec<Use>,
     pub(crate) transients: Vec<TransientDesc>,
     pub(crate) orders: Vec<Order>,
+    /// What the host writes directly, see [`FrameGraph::host_write`].
+    pub(crate) host_writes: Vec<ResourceSlice>,
     /// Nodes from here on were added by [`FrameGraph::prologue`] and mean: before all others.
     pub(crate) prologue: Option<u32>,
 }
@@ -180,6 +182,7 @@ impl FrameGraph {
         self.uses.clear();
         self.transients.clear();
         self.orders.clear();
+        self.host_writes.clear();
         self.prologue = None;
     }
 
@@ -252,6 +255,16 @@ impl FrameGraph {
         if let Some(first) = self.nodes.get(nodes) {
             self.uses.truncate(first.uses.0 as usize);
             self.nodes.truncate(nodes);
+        }
+    }
+
+    /// Notes that the host wrote bytes of a mapped buffer itself, before the frame is submitted: for dumps. It is no node,
+    /// is not saved with the frame, and needs no dependency: submitting makes host writes visible (Vulkan specification 7.9, "Host Write Ordering
+    /// Guarantees").
+    pub fn host_write(&mut self, slice: ResourceSlice) {
+        match self.host_writes.last_mut() {
+            Some(last) if last.resource == slice.resource && last.end == slice.start => last.end = slice.end,
+            _ => self.host_writes.push(slice),
         }
     }
 

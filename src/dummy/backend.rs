@@ -106,6 +106,15 @@ impl DummyBackend {
         Err(error.into_error(call, subject))
     }
 
+    /// Enters a buffer that was counted.
+    fn keep(&self, block: Block) -> DummyBuffer {
+        let size = block.size;
+        let mut buffers = self.buffers();
+        let key = buffers.slots.insert(Arc::new(block));
+        buffers.publish();
+        DummyBuffer { key, device: self.serial, size }
+    }
+
     /// Starts the thread of the queue, if it does not run yet.
     fn start(&self) -> Result<(), MkError> {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,18 +207,25 @@ unsafe impl MkGpuBackend for DummyBackend {
             }
             Ok(block)
         });
-        let mut buffers = self.buffers();
-        match mapped {
-            Ok(block) => {
-                let key = buffers.slots.insert(Arc::new(block));
-                buffers.publish();
-                Ok(DummyBuffer { key, device: self.serial, size: desc.size })
-            }
-            Err(error) => {
-                buffers.release(desc.size);
-                Err(error)
-            }
-        }
+        mapped.map(|block| self.keep(block)).inspect_err(|_| self.buffers().release(desc.size))
+    }
+
+    unsafe fn import_host_memory(
+        &self,
+        desc: &MkBackendBufferDesc<'_>,
+        at: NonNull<u8>,
+    ) -> Result<DummyBuffer, MkError> {
+        let subject = Subject { name: desc.name, size: desc.size, memory: desc.memory };
+        self.enter_for(DummyCalls::CREATE_BUFFER, Some(subject))?;
+        let out_of_memory = || MkError::OutOfMemory {
+            resource: desc.name.into(),
+            size: desc.size,
+            memory: desc.memory,
+            source: None,
+        };
+        // SAFETY: promised by the caller.
+        let block = unsafe { Block::over(desc, at) }.ok_or_else(out_of_memory)?;
+        if self.buffers().reserve(0, self.config()) { Ok(self.keep(block)) } else { Err(out_of_memory()) }
     }
 
     unsafe fn destroy_buffer(&self, buffer: DummyBuffer) {
@@ -217,7 +233,7 @@ unsafe impl MkGpuBackend for DummyBackend {
             let mut buffers = self.buffers();
             let removed = if buffer.device == self.serial { buffers.slots.remove(buffer.key) } else { None };
             if let Some(block) = &removed {
-                buffers.release(block.size);
+                buffers.release(block.allocated());
                 buffers.publish();
             }
             removed

@@ -28,6 +28,10 @@ pub struct DummyBackendConfig {
     /// The atom that flushes and invalidates are rounded to, in bytes, as the capabilities report it. The simulated
     /// memory itself is coherent. Default: 64.
     pub non_coherent_atom_size: usize,
+    /// Memory of the caller's can be [imported](crate::MkGpu::import_host_memory) whose address and size are multiples of
+    /// this many bytes; 0: none can. The simulated device keeps the pointer, and reads and writes the memory when the
+    /// submission runs that uses it; that the host writes it meanwhile is not noticed. Default: 4096.
+    pub host_import_alignment: usize,
     /// Bytes of all buffers together; beyond, making a buffer fails with
     /// [`MkError::OutOfMemory`](crate::MkError::OutOfMemory). Default: no limit.
     pub memory_limit: usize,
@@ -79,6 +83,7 @@ impl Default for DummyBackendConfig {
             transfer_delay_us: 0,
             check: true,
             non_coherent_atom_size: 64,
+            host_import_alignment: 4096,
             memory_limit: usize::MAX,
             allocation_limit: usize::MAX,
             scatter_uploads: true,

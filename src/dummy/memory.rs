@@ -18,16 +18,17 @@ pub(super) const FRESH: u8 = 0xCD;
 /// What is served instead of bytes that are not visible.
 pub(super) const STALE: u8 = 0xDB;
 /// Alignment of every buffer, in bytes: the most that Vulkan's limits for buffer offsets allow a device to ask for.
-const ALIGNMENT: usize = 256;
+pub(super) const ALIGNMENT: usize = 256;
 
-/// An owned, aligned piece of heap memory.
+/// An aligned piece of memory: of the heap, owned, or of somebody else's.
 pub(super) struct Raw {
     ptr: NonNull<u8>,
-    layout: Layout,
+    /// None if it is somebody else's.
+    layout: Option<Layout>,
     len: usize,
 }
 
-// SAFETY: `Raw` owns its memory; the bytes behind the pointer are plain data, tied to no thread.
+// SAFETY: `Raw` owns its memory, or was promised it (`lent`); the bytes behind the pointer are plain data, tied to no thread.
 unsafe impl Send for Raw {}
 // SAFETY: through a shared reference `Raw` gives only its pointer; who dereferences it keeps the rules of the module.
 unsafe impl Sync for Raw {}
@@ -40,7 +41,16 @@ impl Raw {
         let ptr = NonNull::new(unsafe { alloc(layout) })?;
         // SAFETY: `ptr` was just allocated with at least `len` bytes.
         unsafe { ptr.as_ptr().write_bytes(fill, len) };
-        Some(Raw { ptr, layout, len })
+        Some(Raw { ptr, layout: Some(layout), len })
+    }
+
+    /// Memory of somebody else's.
+    ///
+    /// # Safety
+    /// It is valid for reads and writes for as long as the device may use it, and any thread may; who holds the device's
+    /// token is alone with it.
+    unsafe fn lent(ptr: NonNull<u8>, len: usize) -> Raw {
+        Raw { ptr, layout: None, len }
     }
 
     /// The bytes of memory that nobody else can reach.
@@ -59,8 +69,10 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and freed once.
-        unsafe { dealloc(self.ptr.as_ptr(), self.layout) };
+        if let Some(layout) = self.layout {
+            // SAFETY: allocated in `new` with this layout, and freed once.
+            unsafe { dealloc(self.ptr.as_ptr(), layout) };
+        }
     }
 }
 
@@ -88,6 +100,26 @@ impl Block {
         let raw = Raw::new(usize::try_from(desc.size).ok()?, FRESH)?;
         let mappable = everything_mapped || desc.memory != MkMemoryType::DeviceLocal;
         Some(Block::of(raw, 0, desc.name.into(), desc.size, mappable))
+    }
+
+    /// A buffer over memory of the host's own, which it does not reach through the device.
+    ///
+    /// # Safety
+    /// As of [`MkGpuBackend::import_host_memory`](crate::MkGpuBackend::import_host_memory).
+    pub(super) unsafe fn over(desc: &MkBackendBufferDesc<'_>, at: NonNull<u8>) -> Option<Block> {
+        // SAFETY: promised by the caller; submitted work alone uses it.
+        let raw = unsafe { Raw::lent(at, usize::try_from(desc.size).ok()?) };
+        Some(Block::of(raw, 0, desc.name.into(), desc.size, false))
+    }
+
+    /// Whether the host writes it, by whatever way: then its bytes count as written.
+    pub(super) fn is_host_written(&self) -> bool {
+        self.mappable || self.raw.layout.is_none()
+    }
+
+    /// Bytes of the device's memory that it takes.
+    pub(super) fn allocated(&self) -> u64 {
+        self.raw.layout.map_or(0, |_| self.size)
     }
 
     fn of(raw: Raw, base: u64, name: Arc<str>, size: u64, mappable: bool) -> Block {

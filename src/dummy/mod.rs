@@ -70,6 +70,11 @@ impl DummyBackend {
         capabilities.scatter_uploads = config.scatter_uploads;
         capabilities.unified_memory = !config.simulate_device_local;
         capabilities.stages = config.stages | memkit_graph::Queue::Transfer.supported_stages();
+        let import = config.host_import_alignment;
+        // Aligned to what the simulated device's own memory is.
+        capabilities.host_import = (import > 0)
+            .then(|| (import as u64).checked_next_multiple_of(memory::ALIGNMENT as u64))
+            .flatten();
         capabilities.queues.push("graphics, compute, transfer".to_owned());
         DummyBackend {
             capabilities,

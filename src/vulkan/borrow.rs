@@ -46,6 +46,8 @@ pub struct VulkanBorrow {
     /// [scattered](crate::graph::uploads), by dispatches on `queue`; what they cost is then measured on it once, within a
     /// few milliseconds (see [`MkUploadMethod`](crate::MkUploadMethod)). Without, they are copied.
     pub storage_buffer_8bit_access: bool,
+    /// Whether `device` was made with `VK_EXT_external_memory_host`; then memory of the caller's can be imported.
+    pub external_memory_host: bool,
     /// Whether `instance` was made with `VK_EXT_debug_utils`; then objects get names and passes labels.
     pub debug_utils: bool,
 }

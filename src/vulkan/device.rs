@@ -3,11 +3,12 @@
 use super::VulkanConfig;
 use super::borrow::{MkQueueLock, VulkanBorrow};
 use super::debug::Debug;
+use super::host::HostImport;
 use super::instance::Instance;
 use super::result::{failed, refused};
 use super::select::{Candidate, select};
 use crate::MkError;
-use ash::{khr, vk};
+use ash::{ext, khr, vk};
 use memkit_graph::Stages;
 use std::ffi::c_char;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,8 @@ pub(super) struct Gpu {
     pub(super) scatter: bool,
     pub(super) sync2: Sync2,
     pub(super) debug: Debug,
+    /// Where memory of the host's can be imported.
+    pub(super) host_import: Option<HostImport>,
     queue: vk::Queue,
     queue_lock: QueueLock,
     lost: AtomicBool,
@@ -56,6 +59,9 @@ impl Gpu {
         Ok(Gpu {
             sync2: Sync2::new(chosen.sync2_khr, &instance.raw, &device),
             debug: Debug::new(instance.debug_utils, &instance.raw, &device),
+            host_import: chosen
+                .external_memory_host
+                .then(|| HostImport::new(&instance.raw, chosen.physical, &device)),
             device,
             physical: chosen.physical,
             queue_family: chosen.queue_family,
@@ -77,6 +83,9 @@ impl Gpu {
         Gpu {
             sync2: Sync2::new(borrow.api_version < vk::API_VERSION_1_3, &instance.raw, &device),
             debug: Debug::new(borrow.debug_utils, &instance.raw, &device),
+            host_import: borrow
+                .external_memory_host
+                .then(|| HostImport::new(&instance.raw, borrow.physical_device, &device)),
             device,
             physical: borrow.physical_device,
             queue_family: borrow.queue_family,
@@ -205,6 +214,7 @@ fn create_device(
         }
     };
     enable(khr::synchronization2::NAME, chosen.sync2_khr);
+    enable(ext::external_memory_host::NAME, chosen.external_memory_host);
     // A device that has it must be made with it.
     enable(khr::portability_subset::NAME, chosen.portability_subset);
 

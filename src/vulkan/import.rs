@@ -28,7 +28,11 @@ impl MkGpu<VulkanBackend> {
         raw: vk::Buffer,
         desc: &MkBufferDesc<'_>,
     ) -> Result<MkBuffer, MkError> {
+        let inner = &self.inner;
+        let name = inner.name_for(desc.name, "imported buffer", Location::caller());
+        inner.check_lost()?;
+        inner.check_size(&name, desc.size)?;
         let buffer = VulkanBuffer::elsewhere(raw, desc.size as u64);
-        self.inner.adopt(self.gpu_ref(), desc, Location::caller(), buffer)
+        Ok(inner.adopt(self.gpu_ref(), desc, name, false, buffer))
     }
 }

@@ -48,6 +48,11 @@ pub(super) fn candidates(
                     + 2 * lacks(Flags::DEVICE_LOCAL)
                     + u32::from(has(Flags::HOST_CACHED))
             }
+            MkMemoryType::HostLocal => {
+                4 * lacks(Flags::HOST_COHERENT)
+                    + 2 * u32::from(has(Flags::DEVICE_LOCAL))
+                    + u32::from(has(Flags::HOST_CACHED))
+            }
             MkMemoryType::HostCached => 2 * lacks(Flags::HOST_CACHED) + lacks(Flags::HOST_COHERENT),
             MkMemoryType::Unified => 2 * lacks(Flags::DEVICE_LOCAL) + lacks(Flags::HOST_COHERENT),
         })
@@ -110,6 +115,7 @@ mod tests {
         assert_eq!(best(&small, MkMemoryType::Unified)[0], 3);
         let large = memory(&[8 << 30, 16 << 30, 8 << 30], &types);
         assert_eq!(best(&large, MkMemoryType::HostVisible), [3, 1, 2]);
+        assert_eq!(best(&large, MkMemoryType::HostLocal), [1, 2, 3]);
     }
 
     #[test]

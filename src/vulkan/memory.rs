@@ -99,17 +99,24 @@ struct Slots {
 
 struct Slot {
     raw: vk::Buffer,
-    allocation: Allocation,
+    backing: Backing,
+}
+
+/// Whose memory a buffer is in.
+pub(super) enum Backing {
+    Allocated(Allocation),
+    /// A memory object of its own, over memory of the host's.
+    Imported(vk::DeviceMemory),
 }
 
 /// A `VkBuffer` without memory yet, destroyed if nobody takes it.
-struct Unbound<'a> {
-    gpu: &'a Gpu,
-    raw: vk::Buffer,
+pub(super) struct Unbound<'a> {
+    pub(super) gpu: &'a Gpu,
+    pub(super) raw: vk::Buffer,
 }
 
 impl Unbound<'_> {
-    fn take(self) -> vk::Buffer {
+    pub(super) fn take(self) -> vk::Buffer {
         std::mem::ManuallyDrop::new(self).raw
     }
 }
@@ -196,13 +203,28 @@ impl Memory {
         };
         let host = desc.memory.is_mappable().then(|| allocation.mapped_ptr()).flatten();
         let coherent = allocation.memory_properties().contains(vk::MemoryPropertyFlags::HOST_COHERENT);
-        let slot = slots.put(Slot { raw: unbound.take(), allocation });
+        let slot = slots.put(Slot { raw: unbound.take(), backing: Backing::Allocated(allocation) });
         let mapped = host.map(|p| Mapped(p.cast()));
         Ok(VulkanBuffer { raw, size: desc.size, mapped, coherent, slot, address, by_address })
     }
 
+    /// Enters a buffer that is not mapped.
+    pub(super) fn keep_unmapped(&self, raw: vk::Buffer, size: u64, backing: Backing) -> VulkanBuffer {
+        let slot = self.lock().put(Slot { raw, backing });
+        VulkanBuffer { raw, size, mapped: None, coherent: true, slot, address: 0, by_address: false }
+    }
+
+    pub(super) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
     /// A buffer could not be made, because `call` failed.
-    fn not_made(&self, desc: &MkBackendBufferDesc<'_>, call: &'static str, result: vk::Result) -> MkError {
+    pub(super) fn not_made(
+        &self,
+        desc: &MkBackendBufferDesc<'_>,
+        call: &'static str,
+        result: vk::Result,
+    ) -> MkError {
         match result {
             vk::Result::ERROR_OUT_OF_HOST_MEMORY => out_of_host_memory(desc.name, result),
             vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => out_of_memory(desc, result),
@@ -279,9 +301,7 @@ impl Memory {
         if let Some(slot) = slot {
             slots.free.push(buffer.slot);
             // SAFETY: the caller promises that nothing uses the buffer any more.
-            unsafe { self.gpu.device.destroy_buffer(slot.raw, None) };
-            // A failure to free is a bug of the allocator; the memory comes back when it is dropped.
-            let _ = slots.allocator.free(slot.allocation);
+            unsafe { slots.free(&self.gpu, slot) };
         }
     }
 
@@ -309,12 +329,16 @@ impl Memory {
         }
         let mapped = {
             let slots = self.lock();
-            let Some(Some(slot)) = slots.used.get(buffer.slot as usize) else { return Ok(()) };
-            let placement = Placement { offset: slot.allocation.offset(), size: slot.allocation.size() };
+            let Some(Some(Slot { backing: Backing::Allocated(allocation), .. })) =
+                slots.used.get(buffer.slot as usize)
+            else {
+                return Ok(());
+            };
+            let placement = Placement { offset: allocation.offset(), size: allocation.size() };
             let range = range.start..range.end.min(buffer.size);
             let Some((offset, size)) = rounded(placement, range, self.atom) else { return Ok(()) };
             // SAFETY: the memory is only named, not freed.
-            let memory = unsafe { slot.allocation.memory() };
+            let memory = unsafe { allocation.memory() };
             vk::MappedMemoryRange::default().memory(memory).offset(offset).size(size)
         };
         f(&self.gpu.device, mapped).map_err(|e| self.gpu.failed(call, e))
@@ -332,6 +356,23 @@ impl Memory {
 }
 
 impl Slots {
+    /// Destroys a buffer, and frees its memory.
+    ///
+    /// # Safety
+    /// Nothing uses the buffer any more.
+    unsafe fn free(&mut self, gpu: &Gpu, slot: Slot) {
+        // SAFETY: promised by the caller, and it was taken out of the table.
+        unsafe { gpu.device.destroy_buffer(slot.raw, None) };
+        match slot.backing {
+            Backing::Allocated(allocation) => {
+                // A failure to free is a bug of the allocator; the memory comes back when it is dropped.
+                let _ = self.allocator.free(allocation);
+            }
+            // SAFETY: the buffer was the only one in it.
+            Backing::Imported(memory) => unsafe { gpu.device.free_memory(memory, None) },
+        }
+    }
+
     fn put(&mut self, slot: Slot) -> u32 {
         if let Some(i) = self.free.pop()
             && let Some(place) = self.used.get_mut(i as usize)
@@ -348,10 +389,9 @@ impl Slots {
 impl Drop for Memory {
     fn drop(&mut self) {
         let slots = self.slots.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for slot in slots.used.drain(..).flatten() {
+        for slot in std::mem::take(&mut slots.used).into_iter().flatten() {
             // SAFETY: the backend goes, having waited for the device: nothing uses its buffers any more.
-            unsafe { self.gpu.device.destroy_buffer(slot.raw, None) };
-            let _ = slots.allocator.free(slot.allocation);
+            unsafe { slots.free(&self.gpu, slot) };
         }
         // The allocator, dropped with `self.slots`, frees all memory; `self.gpu` is still alive then.
     }

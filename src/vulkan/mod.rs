@@ -13,6 +13,7 @@ mod context;
 mod costs;
 mod debug;
 mod device;
+mod host;
 mod import;
 mod instance;
 mod kinds;
@@ -93,6 +94,7 @@ impl VulkanBackend {
     /// - the features `timelineSemaphore` and `synchronization2` are enabled on `device`, and below version 1.3 the
     ///   extension `VK_KHR_synchronization2`; `bufferDeviceAddress` and `storageBuffer8BitAccess` if the fields say so, and
     ///   those of the `optional_stages`;
+    /// - `VK_EXT_external_memory_host` is enabled on `device` if the field says so;
     /// - `VK_EXT_debug_utils` is enabled on `instance` if the field says so;
     /// - `portability_subset` is enabled where the device has it, as Vulkan asks for;
     /// - whoever else uses `queue` (`vkQueueSubmit`, `vkQueuePresentKHR`, `vkQueueWaitIdle`, `vkDeviceWaitIdle` and the
@@ -236,6 +238,15 @@ unsafe impl MkGpuBackend for VulkanBackend {
         self.memory.create(desc)
     }
 
+    unsafe fn import_host_memory(
+        &self,
+        desc: &MkBackendBufferDesc<'_>,
+        at: NonNull<u8>,
+    ) -> Result<VulkanBuffer, MkError> {
+        // SAFETY: promised by the caller.
+        unsafe { self.memory.import(desc, at) }
+    }
+
     unsafe fn destroy_buffer(&self, buffer: VulkanBuffer) {
         // SAFETY: promised by the caller.
         unsafe { self.memory.destroy(buffer) }
@@ -311,6 +322,7 @@ fn capabilities(gpu: &Gpu) -> (MkCapabilities, u64) {
     let atom = properties.limits.non_coherent_atom_size;
     capabilities.non_coherent_atom_size = atom;
     capabilities.scatter_uploads = gpu.scatter;
+    capabilities.host_import = gpu.host_import.as_ref().map(|import| import.alignment);
     let flags = families.get(gpu.queue_family as usize).map_or(vk::QueueFlags::empty(), |f| f.queue_flags);
     let names = [
         (vk::QueueFlags::GRAPHICS, "graphics"),

@@ -2,7 +2,7 @@
 
 use super::layers::has;
 use crate::MkError;
-use ash::{khr, vk};
+use ash::{ext, khr, vk};
 
 /// A device that can do what is needed.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub(super) struct Candidate {
     pub(super) portability_subset: bool,
     pub(super) buffer_device_address: bool,
     pub(super) storage_buffer_8bit_access: bool,
+    pub(super) external_memory_host: bool,
     pub(super) api_version: u32,
 }
 
@@ -117,6 +118,7 @@ fn judge(
         queue_family: queue_family(&families).ok_or("has no queue that computes")?,
         sync2_khr,
         portability_subset: has(&extensions, khr::portability_subset::NAME),
+        external_memory_host: has(&extensions, ext::external_memory_host::NAME),
         buffer_device_address: v12.buffer_device_address != vk::FALSE,
         storage_buffer_8bit_access: v12.storage_buffer8_bit_access != vk::FALSE,
         api_version: api_version.min(vk::API_VERSION_1_3),

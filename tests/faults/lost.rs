@@ -23,6 +23,8 @@ pub fn every_call_says_so<B: MkGpuBackend>(scene: &mut Lost<B>) {
     lost(gpu.create_staging_buffer(64));
     lost(gpu.staging_buffer_with_data(&[1u32]));
     lost(gpu.create_pool(&desc));
+    // SAFETY: nothing is submitted any more that could use it.
+    lost(unsafe { gpu.import_host_memory("", std::ptr::NonNull::dangling(), 4096) });
     lost(gpu.begin_frame().map(drop));
     lost(gpu.batch_transfer().submit());
     lost(gpu.batch_transfer().submit_and_wait());
@@ -37,6 +39,7 @@ pub fn every_call_says_so<B: MkGpuBackend>(scene: &mut Lost<B>) {
         lost(buffer.map().map(drop));
     }
     if let [a, b, ..] = &scene.bufs[..] {
+        lost(gpu.upload_now(a, 0, &[1u32]));
         lost(gpu.transfer(a, b));
         lost(gpu.transfer_builder(a, b).size(4).submit());
         lost(gpu.batch_transfer().copy(a, b).submit());

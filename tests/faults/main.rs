@@ -36,6 +36,7 @@ impl Cause {
             MkError::OutOfMemory { .. } => Some(Cause::DeviceMemory),
             MkError::DeviceLost => Some(Cause::Lost),
             MkError::Backend { .. } => Some(Cause::Other),
+            MkError::PartlyUploaded { cause, .. } => Cause::of(cause),
             MkError::Frame(frame) => match &frame.first {
                 MkFrameProblem::Call(error) => Cause::of(error),
                 _ => None,

@@ -102,6 +102,7 @@ impl<B: Body> Scene<B> {
         self.step("dropped frame", |s| s.dropped_frame(n));
         self.step("transfers", |s| s.transfers(n));
         self.step("host memory", |s| s.host_memory(n));
+        self.step("beside frames", |s| s.beside_frames(n));
         self.step("staging", |s| s.staging(n));
         self.step("large buffers", |s| s.large(n));
         self.step("pool", |s| s.pool(n));

@@ -131,6 +131,44 @@ impl<B: Body> Scene<B> {
         Ok(())
     }
 
+    /// An upload that submits its own parts, behind a pending transfer; and one straight into mapped memory.
+    pub fn beside_frames(&mut self, n: u32) -> Done {
+        self.transfer((Buf::V, 20..40), (Buf::A, 90))?;
+        let data = words(n + 40, 700);
+        let uploaded = self.gpu.upload_now(&self.bufs[Buf::A as usize], 4 * 30, &data);
+        let arrived = match &uploaded {
+            Ok(_) => 700,
+            Err(MkError::PartlyUploaded { submitted, .. }) => *submitted as usize / 4,
+            Err(_) => 0,
+        };
+        if arrived > 0 {
+            self.submitted();
+            self.model.apply(&Change::Set(Buf::A, 30, data[..arrived].to_vec()));
+        }
+        self.fence = Some(uploaded?);
+        self.gpu.wait_idle()?;
+        let data = words(n + 41, 20);
+        let direct = self.directly(&data);
+        if direct.is_err() {
+            // Undefined now: written again, there is no doubt.
+            let write = || self.bufs[Buf::U as usize].write(80, &data);
+            if again(&mut self.errors, "write", write).is_none() {
+                return direct;
+            }
+            self.model.apply(&Change::Set(Buf::U, 20, data));
+        }
+        direct
+    }
+
+    fn directly(&mut self, data: &[u32]) -> Done {
+        let mut draft = self.begin()?;
+        let is_direct = draft.frame.upload_direct(&self.bufs[Buf::U as usize], 80, data)?;
+        assert!(is_direct, "everything is done with it");
+        draft.changes.push(Change::Set(Buf::U, 20, data.to_vec()));
+        draft.copy((Buf::U, 10..50), (Buf::B, 5), self);
+        self.submit(draft)
+    }
+
     /// Staging buffers: made with data, written, mapped, and dropped with their transfers in flight.
     pub fn staging(&mut self, n: u32) -> Done {
         let mut staging = self.gpu.staging_buffer_with_data(&words(n + 20, 32))?;

@@ -13,6 +13,7 @@ use memkit_gpu::{
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
 impl Body for VulkanBackend {
@@ -123,9 +124,21 @@ type Run = fn(&Arc<VulkanBackend>, VulkanBackend) -> Errors;
 
 /// Runs something on a device of which calls `nth` fail with `result`; all that it made must be gone afterwards.
 fn run(owner: &Arc<VulkanBackend>, nth: Range<u64>, result: vk::Result, body: Run) -> (Option<Hit>, Errors) {
+    run_with(owner, nth, result, body, true)
+}
+
+/// With memory that shows itself as not coherent, as in `run`, or as it is.
+fn run_with(
+    owner: &Arc<VulkanBackend>,
+    nth: Range<u64>,
+    result: vk::Result,
+    body: Run,
+    incoherent: bool,
+) -> (Option<Hit>, Errors) {
     let hooks = Hooks::new(owner.instance(), owner.device(), nth, result);
+    let real = owner.instance();
     let borrow = VulkanBorrow {
-        instance: hooks.instance(owner.instance()),
+        instance: if incoherent { hooks.instance(real) } else { real.clone() },
         physical_device: owner.physical_device(),
         device: hooks.device(owner.device()),
         queue: owner.queue(),
@@ -135,6 +148,7 @@ fn run(owner: &Arc<VulkanBackend>, nth: Range<u64>, result: vk::Result, body: Ru
         optional_stages: Stages::empty(),
         buffer_device_address: true,
         storage_buffer_8bit_access: true,
+        external_memory_host: owner.capabilities().host_import.is_some(),
         debug_utils: true,
     };
     // SAFETY: the owner outlives it and does not use its queue meanwhile; the replaced functions do what the real ones
@@ -341,6 +355,52 @@ fn each_call_while_costs_are_measured() {
         lost,
         &["vkQueueSubmit", "vkWaitForFences", "vkGetQueryPoolResults"],
     );
+}
+
+/// Imports memory, and fills it by the device.
+fn import(_: &Arc<VulkanBackend>, backend: VulkanBackend) -> Errors {
+    #[repr(C, align(4096))]
+    struct Page([u8; 4096]);
+    let mut page = Box::new(Page([0; 4096]));
+    let at = NonNull::from(&mut page.0).cast();
+    let gpu = MkGpu::new(backend);
+    // SAFETY: the `MkGpu` goes before the page does, and nobody touches it meanwhile.
+    let run = || unsafe {
+        let memory = gpu.import_host_memory("page", at, 4096)?;
+        let mut frame = gpu.begin_frame()?;
+        frame.fill(&memory, u32::from_ne_bytes([7; 4]));
+        frame.submit()?.wait()
+    };
+    let errors = run().err().map(|error| ("import", error)).into_iter().collect::<Errors>();
+    drop(gpu);
+    assert!(!errors.is_empty() || page.0 == [7; 4096]);
+    errors
+}
+
+#[test]
+fn an_import_that_fails_leaves_nothing() {
+    let (owner, log) = owner();
+    if owner.capabilities().host_import.is_none_or(|alignment| 4096 % alignment != 0) {
+        println!("skipped: this device imports no pages");
+        return;
+    }
+    let result = vk::Result::ERROR_OUT_OF_HOST_MEMORY;
+    let (_, errors) = run_with(&owner, 0..0, result, import, false);
+    assert!(errors.is_empty(), "without a fault: {errors:?}");
+    let mut calls = Vec::new();
+    for nth in 0.. {
+        let (hit, errors) = run_with(&owner, nth..nth + 1, result, import, false);
+        let Some(hit) = hit else { break };
+        let what = format!("call {nth}, {}", hit.call);
+        silent(&log, &what);
+        assert!(reported(&errors, cause(result), "", &what) || has_fallback(hit.call), "{what}");
+        calls.push(hit.call);
+    }
+    for call in ["vkCreateBuffer", "vkAllocateMemory", "vkBindBufferMemory"] {
+        assert!(calls.contains(&call), "{call} is not among {calls:?}");
+    }
+    drop(owner);
+    silent(&log, "the end");
 }
 
 /// Submits work and drops everything at once.

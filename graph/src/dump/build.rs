@@ -2,7 +2,8 @@
 
 use super::model::{
     BarrierDump, CauseDump, CommandDump, CulledDump, EntryDump, ExplicitOrder, FrameDump, HostReadDump,
-    LevelDump, NodeDump, NodeKindDump, PartyDump, QueueDump, ResourceDump, ResourceKind, Totals, UseDump,
+    HostWriteDump, LevelDump, NodeDump, NodeKindDump, PartyDump, QueueDump, ResourceDump, ResourceKind,
+    Totals, UseDump,
 };
 use super::write::{at, len};
 use super::{names, transfers};
@@ -110,7 +111,20 @@ fn declared(name: &str, graph: &FrameGraph, planned: &[Resource], state: &GraphS
     let own = |id: PassId| (id.frame == graph.serial && id.index() < nodes.len()).then_some(id.index);
     let explicit_orders =
         graph.orders.iter().map(|o| ExplicitOrder { first: own(o.first), then: own(o.then) }).collect();
-    FrameDump { name: name.to_owned(), totals, resources, nodes, explicit_orders, ..FrameDump::default() }
+    let host_writes = graph.host_writes.iter().map(|w| {
+        let resource = places.get(&w.resource).copied().unwrap_or(u32::MAX);
+        HostWriteDump { resource, range: w.start..w.end }
+    });
+    let host_writes = host_writes.collect();
+    FrameDump {
+        name: name.to_owned(),
+        totals,
+        resources,
+        nodes,
+        explicit_orders,
+        host_writes,
+        ..FrameDump::default()
+    }
 }
 
 /// All resources: those of the schedule at their positions, then others by first use, then unused transients.
@@ -137,14 +151,15 @@ fn resources(
     for &r in planned {
         mark(r, &mut own_transients);
     }
-    for u in &graph.uses {
-        let r = u.slice.resource;
+    let used = graph.uses.iter().map(|u| (u.slice.resource, usage_for(u.access)));
+    let written = graph.host_writes.iter().map(|w| (w.resource, BufferUsage::empty()));
+    for (r, usage) in used.chain(written) {
         places.entry(r).or_insert_with(|| {
             list.push(r);
             at(list.len() - 1)
         });
         mark(r, &mut own_transients);
-        *asked.entry(r).or_default() |= usage_for(u.access);
+        *asked.entry(r).or_default() |= usage;
     }
     let mut dumps: Vec<ResourceDump> = list
         .iter()

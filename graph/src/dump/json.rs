@@ -152,5 +152,5 @@ fn check(dump: &FrameDump) -> Result<(), String> {
         resource(h.resource, "a host read")?;
         h.nodes.iter().try_for_each(|&n| node(n, "a host read"))?;
     }
-    Ok(())
+    dump.host_writes.iter().try_for_each(|h| resource(h.resource, "a host write"))
 }

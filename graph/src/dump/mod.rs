@@ -35,8 +35,8 @@ mod write;
 pub use explain::Step;
 pub use model::{
     BarrierDump, CauseDump, CommandDump, CulledDump, EntryDump, ExplicitOrder, FrameDump, HostReadDump,
-    LevelDump, NodeDump, NodeKindDump, PartyDump, QueueDump, RegionDump, ResourceDump, ResourceKind,
-    ScatterRegionDump, Totals, TrimmedDump, UseDump,
+    HostWriteDump, LevelDump, NodeDump, NodeKindDump, PartyDump, QueueDump, RegionDump, ResourceDump,
+    ResourceKind, ScatterRegionDump, Totals, TrimmedDump, UseDump,
 };
 
 /// Version of the dump format that this library writes, and the newest it reads.

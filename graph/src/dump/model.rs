@@ -41,6 +41,9 @@ pub struct FrameDump {
     pub trimmed: Vec<TrimmedDump>,
     /// Host-visible bytes that the host may read once the frame is done.
     pub host_reads: Vec<HostReadDump>,
+    /// Bytes that the host wrote itself, before the frame was submitted.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub host_writes: Vec<HostWriteDump>,
 }
 
 /// Counts of a frame.
@@ -354,6 +357,16 @@ pub struct HostReadDump {
     pub range: Range<u64>,
     /// The nodes that write them.
     pub nodes: Vec<u32>,
+}
+
+/// Bytes that the host wrote directly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct HostWriteDump {
+    /// Position in [`FrameDump::resources`].
+    pub resource: u32,
+    /// Bytes, half-open.
+    pub range: Range<u64>,
 }
 
 impl FrameDump {

@@ -164,6 +164,7 @@ impl Printer<'_> {
         self.culled();
         self.trimmed();
         self.host_reads();
+        self.host_writes();
     }
 
     fn declared(&mut self) {
@@ -364,6 +365,17 @@ impl Printer<'_> {
                 line(&self.dump.node_name(t.node)),
                 bytes(&t.range)
             );
+        }
+    }
+
+    fn host_writes(&mut self) {
+        if self.dump.host_writes.is_empty() {
+            return;
+        }
+        putln!(self.out);
+        putln!(self.out, "written directly by the host, before the frame");
+        for w in &self.dump.host_writes {
+            putln!(self.out, "  {}{}", line(&self.dump.resource_name(w.resource)), bytes(&w.range));
         }
     }
 

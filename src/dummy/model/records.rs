@@ -84,7 +84,7 @@ impl Track {
     pub(super) fn new(block: &Arc<Block>, seen: u64) -> Self {
         let mut intervals = BTreeMap::new();
         // What the host can write counts as written: the model does not see it write.
-        let initialized = block.mappable;
+        let initialized = block.is_host_written();
         intervals.insert(0, Interval { end: block.size, seen, initialized, ..Interval::default() });
         Track { block: Arc::downgrade(block), size: block.size, intervals, owned: Vec::new() }
     }

@@ -15,6 +15,7 @@ pub(super) fn lend(owner: &VulkanBackend) -> VulkanBorrow {
         optional_stages: Stages::empty(),
         buffer_device_address: true,
         storage_buffer_8bit_access: true,
+        external_memory_host: owner.capabilities().host_import.is_some(),
         debug_utils: true,
     }
 }

@@ -2,8 +2,13 @@
 
 use super::*;
 
-const KINDS: [MkMemoryType; 4] =
-    [MkMemoryType::DeviceLocal, MkMemoryType::HostVisible, MkMemoryType::HostCached, MkMemoryType::Unified];
+const KINDS: [MkMemoryType; 5] = [
+    MkMemoryType::DeviceLocal,
+    MkMemoryType::HostVisible,
+    MkMemoryType::HostLocal,
+    MkMemoryType::HostCached,
+    MkMemoryType::Unified,
+];
 
 #[test]
 fn every_kind_of_memory_is_made_and_freed() {
@@ -44,7 +49,7 @@ fn buffers_that_are_left_are_destroyed_with_the_backend() {
         for memory in KINDS {
             buffer(&backend, 100, memory);
         }
-        assert_eq!(backend.buffer_count(), 4);
+        assert_eq!(backend.buffer_count(), KINDS.len());
     });
 }
 
