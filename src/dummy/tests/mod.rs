@@ -7,6 +7,7 @@ mod memory_model;
 mod mistakes;
 mod ownership;
 mod queue;
+mod scatter;
 
 use super::*;
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 use memkit_graph::{
     Access, BarrierCall, BarrierEntry, BufferDesc, BufferRef, Command, CommandList, CopyRegion, FrameGraph,
-    GraphState, HostRead, Mode, Resource, ResourceId, ResourceSlice, Schedule,
+    GraphState, HostRead, Mode, Resource, ResourceId, ResourceSlice, ScatterRegion, Schedule,
 };
 use std::ops::Range;
 use std::time::Duration;
@@ -212,6 +213,18 @@ impl Frame {
             to: BufferRef::Local(to as u32),
             regions,
         })
+    }
+
+    /// Regions: from, to, first byte in each, and size.
+    fn scatter(mut self, regions: &[(usize, usize, u64, u64, u64)]) -> Self {
+        let start = self.schedule.scatters.len() as u32;
+        self.schedule.scatters.extend(regions.iter().map(|&(from, to, src, dst, size)| ScatterRegion {
+            from: BufferRef::Local(from as u32),
+            to: BufferRef::Local(to as u32),
+            region: CopyRegion { src, dst, size, node: 0, merged: 1 },
+        }));
+        let regions = start..self.schedule.scatters.len() as u32;
+        self.command(Command::Scatter { regions })
     }
 
     fn fill(self, to: usize, range: Range<u64>, value: u32) -> Self {
