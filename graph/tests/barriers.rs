@@ -404,3 +404,23 @@ fn beyond_the_limit_ranges_merge_and_barriers_say_that_they_owe_to_it() {
     let s = w.run(&f);
     assert!(s.causes.iter().any(|c| c.coarsened), "{:?}", s.causes);
 }
+
+#[test]
+fn an_upload_that_the_host_waits_for_does_not_wait_for_another() {
+    let mut state = GraphState::new();
+    let a = state.add_buffer(BufferDesc::new("a", 64, BufferUsage::TRANSFER_DST));
+    let host = BufferDesc { host_visible: true, ..BufferDesc::new("host", 64, BufferUsage::TRANSFER_DST) };
+    let host = state.add_buffer(host);
+    let mut planner = Planner::new();
+    let mut frame = FrameGraph::new();
+    for targets in [&[a][..], &[a, host]] {
+        frame.reset();
+        for &to in targets {
+            frame.upload(HostSlice { buffer: 0, offset: 0 }, to);
+        }
+        planner.plan(&frame, &mut state).unwrap();
+        planner.commit(&mut state);
+    }
+    // What is owed to the first frame, and what the host waits for: neither waits for the other.
+    assert_eq!(planner.schedule().depth(), 1);
+}

@@ -189,8 +189,8 @@ fn share_levels(
 ) {
     out.uploads.clear();
     out.grouped = (!groups.uploads.is_empty()).then(|| hazards.grouped.level()).flatten();
-    if groups.walked.is_empty() {
-        // Nothing in the frame waits for any of them.
+    if groups.walked.is_empty() && hazards.host.is_empty() {
+        // Nothing in the frame waits for any of them, nor does the host.
         let shared = hazards.grouped.highest();
         if out.grouped.is_none() {
             out.level.fill(shared);
