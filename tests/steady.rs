@@ -226,7 +226,11 @@ fn repeating_large_uploads_of_every_kind_allocate_nothing_with_helpers() {
         frame.submit().unwrap().wait().unwrap();
     };
     (0..20).for_each(|_| round());
-    let before = COUNT.get();
-    (0..10).for_each(|_| round());
-    assert_eq!(COUNT.get() - before, 0);
+    // As in `allocations`: what is pooled may come late on a busy machine, what a round itself allocates is in each ten.
+    let ten = |_| {
+        let before = COUNT.get();
+        (0..10).for_each(|_| round());
+        COUNT.get() - before
+    };
+    assert_eq!((0..10).map(ten).min(), Some(0));
 }
