@@ -1,4 +1,4 @@
-//! This library beside others, in one run: the README's table of ratios.
+//! This library beside others, in one run, as a Markdown table; `--readme FILE` puts it between two marks of a file.
 //!
 //! A peer is a program that takes the arguments of `examples/peer` and prints its lines. Each round runs every program
 //! once on every workload, so that a busy machine slows all of them; a cell is the median of the rounds' ratios.
