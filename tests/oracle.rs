@@ -41,7 +41,7 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
         // Merged ranges may cost a call.
         if calls != expected && (case.max_ranges.is_none() || calls < expected) {
             return Err(format!(
-                "frame {k}: {calls} barrier calls, but the longest chain of hazards has {expected} edges\n{}",
+                "frame {k}: {calls} barrier calls, but the longest chain of hazards is {expected} deep\n{}",
                 listing(&sequence, k)
             ));
         }
@@ -172,4 +172,48 @@ fn a_widened_entry_shows_nothing_of_later_writes() {
     if let Err(text) = check(&case, &mut Tally::default()) {
         panic!("{text}");
     }
+}
+
+/// Uploads that are planned together owe each what its own buffer does, and of what they owe alike the newest stands for
+/// all. The frames are short: an upload, or a read by a compute shader, of whole buffers.
+fn uploads_owe(buffers: usize, frames: &[&[(Kind, usize)]]) {
+    let node = |salt: u32, kind, i| {
+        let (access, mode) = match kind {
+            Kind::Upload => (Access::COPY_WRITE, Mode::Overwrite),
+            _ => (Access::COMPUTE_STORAGE_READ, Mode::Read),
+        };
+        let on = Use { on: On::Buffer(i), range: 0..16, access, mode };
+        Node { kind, uses: vec![on], side_effects: kind == Kind::Pass, salt }
+    };
+    let frames = frames.iter().map(|nodes| Frame {
+        nodes: (1..).zip(*nodes).map(|(salt, &(kind, i))| node(salt, kind, i)).collect(),
+        ..Frame::default()
+    });
+    let case = Case {
+        buffers: vec![Buffer { size: 16, host: false }; buffers],
+        pool: Vec::new(),
+        frames: frames.collect(),
+        max_ranges: None,
+        stages: Stages::all(),
+        meaning: &reference::Bytes,
+        scatter: false,
+    };
+    if let Err(text) = check(&case, &mut Tally::default()) {
+        panic!("{text}");
+    }
+}
+
+#[test]
+fn an_upload_owes_what_its_own_buffer_was_last_written_at() {
+    use Kind::Upload;
+    // The second frame's barrier covers what the first wrote to 0, and not what comes after it.
+    uploads_owe(3, &[&[(Upload, 0), (Upload, 2)], &[(Upload, 2), (Upload, 1)], &[(Upload, 0), (Upload, 1)]]);
+}
+
+#[test]
+fn of_what_uploads_owe_alike_the_newest_stands() {
+    use Kind::{Pass, Upload};
+    // What the third frame wrote to 0 is available when the last begins, what it wrote to 1 after that is not.
+    let third: &[_] = &[(Upload, 0), (Pass, 0), (Upload, 1)];
+    uploads_owe(2, &[&[(Upload, 1)], &[(Pass, 1)], third, &[(Upload, 0), (Upload, 1)]]);
 }
