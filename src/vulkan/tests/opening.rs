@@ -61,10 +61,20 @@ fn loader() -> ash::Entry {
     super::super::instance::entry().expect("these tests need a Vulkan loader")
 }
 
+/// A function of whatever type.
+type Any = unsafe extern "system" fn();
+
 /// A function of the loader, which takes those of devices to their driver.
-fn real(name: &CStr) -> vk::PFN_vkVoidFunction {
+fn real(name: &CStr) -> Any {
     // SAFETY: the instance is none, or lives.
-    unsafe { loader().get_instance_proc_addr(with(|tap| tap.instance), name.as_ptr()) }
+    let found = unsafe { loader().get_instance_proc_addr(with(|tap| tap.instance), name.as_ptr()) };
+    found.expect("a function that was asked for is there")
+}
+
+/// One of the functions here, to be given its own type again by whoever asked for it by name.
+fn untyped(function: *const ()) -> vk::PFN_vkVoidFunction {
+    // SAFETY: it is a function.
+    unsafe { std::mem::transmute::<*const (), vk::PFN_vkVoidFunction>(function) }
 }
 
 /// Replaces functions: those that can fail, with what, and what they make; and those that destroy.
@@ -77,7 +87,7 @@ macro_rules! replaced {
             }
             // SAFETY: the function of this name has this type; the caller's promises are those of it.
             let result = unsafe {
-                let f: unsafe extern "system" fn($($type),*) -> vk::Result = std::mem::transmute(real($vk));
+                let f = std::mem::transmute::<Any, unsafe extern "system" fn($($type),*) -> vk::Result>(real($vk));
                 f($($arg),*)
             };
             $(if result == vk::Result::SUCCESS {
@@ -90,22 +100,19 @@ macro_rules! replaced {
             unmade($kind, $object);
             // SAFETY: as above.
             unsafe {
-                let f: unsafe extern "system" fn($($drop_type),*) = std::mem::transmute(real($drop_vk));
+                let f = std::mem::transmute::<Any, unsafe extern "system" fn($($drop_type),*)>(real($drop_vk));
                 f($($drop_arg),*);
             }
         })*
 
         /// What replaces a function.
         fn replacement(name: &CStr) -> vk::PFN_vkVoidFunction {
-            // SAFETY: whoever asks for a function by its name gives it its own type again.
-            unsafe {
-                $(if name == $vk {
-                    return std::mem::transmute($name as unsafe extern "system" fn($($type),*) -> vk::Result);
-                })*
-                $(if name == $drop_vk {
-                    return std::mem::transmute($drop as unsafe extern "system" fn($($drop_type),*));
-                })*
-            }
+            $(if name == $vk {
+                return untyped($name as *const ());
+            })*
+            $(if name == $drop_vk {
+                return untyped($drop as *const ());
+            })*
             None
         }
     };
@@ -195,15 +202,12 @@ unsafe extern "system" fn get_instance_proc_addr(
     instance: vk::Instance,
     name: *const c_char,
 ) -> vk::PFN_vkVoidFunction {
-    // SAFETY: a string, the caller says; each function is given its own type again by whoever asked for it.
-    unsafe {
-        match CStr::from_ptr(name) {
-            n if n == c"vkCreateInstance" => std::mem::transmute(create_instance as vk::PFN_vkCreateInstance),
-            n if n == c"vkGetDeviceProcAddr" => {
-                std::mem::transmute(get_device_proc_addr as vk::PFN_vkGetDeviceProcAddr)
-            }
-            n => replacement(n).or_else(|| loader().get_instance_proc_addr(instance, name)),
-        }
+    // SAFETY: a string, the caller says.
+    match unsafe { CStr::from_ptr(name) } {
+        n if n == c"vkCreateInstance" => untyped(create_instance as *const ()),
+        n if n == c"vkGetDeviceProcAddr" => untyped(get_device_proc_addr as *const ()),
+        // SAFETY: the caller's promises are those of the function it meant to call.
+        n => replacement(n).or_else(|| unsafe { loader().get_instance_proc_addr(instance, name) }),
     }
 }
 
@@ -211,9 +215,9 @@ unsafe extern "system" fn get_device_proc_addr(
     device: vk::Device,
     name: *const c_char,
 ) -> vk::PFN_vkVoidFunction {
-    // SAFETY: as above.
+    // SAFETY: the function of this name has this type; the caller's promises are those of it.
     unsafe {
-        let f: vk::PFN_vkGetDeviceProcAddr = std::mem::transmute(real(c"vkGetDeviceProcAddr"));
+        let f = std::mem::transmute::<Any, vk::PFN_vkGetDeviceProcAddr>(real(c"vkGetDeviceProcAddr"));
         replacement(CStr::from_ptr(name)).or_else(|| f(device, name))
     }
 }
