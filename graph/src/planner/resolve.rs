@@ -6,7 +6,7 @@ use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
 use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
-use crate::pairs::{PairId, PairTable};
+use crate::pairs::{BEYOND, PairId, PairTable};
 use crate::resource::{Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
 pub(crate) use uploads::Upload;
@@ -310,6 +310,7 @@ enum Problem {
     Empty,
     Mode(&'static str),
     Device(Stages),
+    Beyond,
     Impossible,
     Usage(BufferUsage, BufferUsage),
     Queue,
@@ -343,6 +344,9 @@ fn check_use(
     }
     if resolved.start == resolved.end {
         return Some(Problem::Empty);
+    }
+    if resolved.pair == BEYOND {
+        return Some(Problem::Beyond);
     }
     let pair = pairs.get(resolved.pair);
     if !pair.missing.is_empty() {
@@ -394,6 +398,9 @@ impl Problem {
             }
             Problem::Device(stages) => {
                 GraphError::StageNotOnDevice { pass, of: format!("use of `{resource}`"), stages }
+            }
+            Problem::Beyond => {
+                GraphError::TooManyAccesses { pass, resource, access: u.access, limit: BEYOND.into() }
             }
             Problem::Impossible => GraphError::ImpossibleAccess { pass, resource, access: u.access },
             Problem::Usage(needed, has) => GraphError::MissingUsage { pass, resource, needed, has },
