@@ -51,13 +51,14 @@ pub struct UploadCosts {
 }
 
 impl UploadCosts {
-    /// What a region of `size` bytes costs as a copy, and scattered.
+    /// What regions of `bytes` bytes together cost as copies, and scattered.
     #[must_use]
-    pub const fn of_region(&self, size: u64) -> (u64, u64) {
-        (
-            self.copy_region.saturating_add(size.saturating_mul(self.copy_byte)),
-            self.scatter_region.saturating_add(size.saturating_mul(self.scatter_byte)),
-        )
+    pub fn of_regions(&self, regions: u32, bytes: u64) -> (u64, u64) {
+        let of = |region: u64, byte: u64| {
+            let sum = u128::from(regions) * u128::from(region) + u128::from(bytes) * u128::from(byte);
+            u64::try_from(sum).unwrap_or(u64::MAX)
+        };
+        (of(self.copy_region, self.copy_byte), of(self.scatter_region, self.scatter_byte))
     }
 }
 

@@ -8,19 +8,7 @@
 use super::Positions;
 use super::radix::{self, Keyed};
 use super::resolve::{Resolved, Upload};
-use crate::resource::HostSlice;
-
-/// An upload in a group.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grouped {
-    /// Destination, half-open.
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) from: HostSlice,
-    pub(crate) local: u32,
-    /// Place in declaration order.
-    pub(crate) position: u32,
-}
+use crate::schedule::CopyRegion;
 
 /// The uploads to one buffer.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +22,29 @@ pub(crate) struct Group {
 /// The outcome, and the memory the phase needs.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    /// What is in groups: by local resource, then ascending.
-    pub(crate) uploads: Vec<Grouped>,
+    /// What is in groups: by local resource, then ascending at the destination. One an upload, unless the frame has
+    /// [nothing else](Self::alone).
+    pub(crate) uploads: Vec<CopyRegion>,
     pub(crate) groups: Vec<Group>,
+    /// How many uploads are in groups.
+    pub(crate) len: u32,
     /// Positions that are in no group, as ascending half-open ranges.
     pub(crate) walked: Vec<(u32, u32)>,
-    /// Whether the uploads come from more than one staging buffer.
-    pub(crate) mixed: bool,
-    /// Per local resource: whether its uploads are a group.
+    /// Whether the frame is nothing but grouped uploads to buffers the host does not look at, and no causes are asked
+    /// for. Then all run at one level, nothing names a single one, and those that continue each other in staging memory
+    /// and at their destination are one.
+    pub(crate) alone: bool,
+    positions: Positions,
+    /// The staging buffer of all uploads, or of the first.
+    host: u32,
+    /// The staging buffer of each of `uploads`, if there are several.
+    hosts: Vec<u32>,
+    /// Per local resource: whether its uploads are a group. Empty if all are.
     grouped: Vec<bool>,
+    packed: Vec<u64>,
     order: Vec<Keyed>,
     spare: Vec<Keyed>,
+    spare_packed: Vec<u64>,
 }
 
 impl Groups {
@@ -54,107 +54,217 @@ impl Groups {
         (group.begin as usize).min(end)..end
     }
 
+    /// The group that the upload at this place is in.
+    pub(crate) fn group_of(&self, index: u32) -> Option<&Group> {
+        let end = self.groups.partition_point(|group| group.begin <= index);
+        self.groups.get(end.checked_sub(1)?)
+    }
+
+    /// The uploads of a group.
+    pub(crate) fn of(&self, group: &Group) -> &[CopyRegion] {
+        self.uploads.get(self.range(group)).unwrap_or(&[])
+    }
+
+    /// Place of an upload in declaration order.
+    pub(crate) fn position(&self, upload: &CopyRegion) -> u32 {
+        self.positions.of(upload.node)
+    }
+
+    /// The staging buffer of the upload at this place of [`uploads`](Self::uploads).
+    pub(crate) fn host(&self, index: usize) -> u32 {
+        self.hosts.get(index).copied().unwrap_or(self.host)
+    }
+
+    /// Whether the uploads come from more than one staging buffer.
+    pub(crate) fn mixed(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// The positions that are walked one by one.
     pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = u32> + Clone + '_ {
         self.walked.iter().flat_map(|&(begin, end)| begin..end)
     }
+
+    fn is_grouped(&self, local: u32) -> bool {
+        self.grouped.is_empty() || self.grouped.get(local as usize).copied().unwrap_or(false)
+    }
 }
 
 /// Finds the groups.
-pub(crate) fn run(positions: Positions, resolved: &Resolved, out: &mut Groups) {
-    out.uploads.clear();
-    out.groups.clear();
+pub(crate) fn run(positions: Positions, resolved: &Resolved, causes: bool, out: &mut Groups) {
     out.walked.clear();
+    out.grouped.clear();
+    out.positions = positions;
+    out.alone = false;
+    clear(out);
     if resolved.uploads.is_empty() {
         out.walked.push((0, positions.len()));
         return;
     }
-    out.grouped.clear();
-    out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled));
-    sort(positions, resolved, out);
-    cut(out);
+    if resolved.locals.iter().any(|l| l.entangled) {
+        out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled));
+    }
+    out.alone = !causes
+        && out.grouped.is_empty()
+        && resolved.uploads.len() == positions.len() as usize
+        && resolved.locals.iter().all(|l| !l.host_visible);
+    gather(resolved, out);
     leave_walked(positions, resolved, out);
 }
 
-/// Copies the uploads of the buffers in question, in order.
-fn sort(positions: Positions, resolved: &Resolved, out: &mut Groups) {
-    let Groups { uploads, grouped, order, spare, .. } = out;
-    let from = &resolved.uploads;
-    let entangled = resolved.locals.iter().any(|l| l.entangled);
-    let (mut last, mut sorted) = ((0, 0), true);
-    order.clear();
-    order.extend((0u32..).zip(from).map(|(index, u)| {
-        sorted &= last <= (u.local, u.start);
-        last = (u.local, u.start);
-        Keyed { key: u.start, index }
-    }));
-    if entangled {
-        order.retain(|item| grouped[from[item.index as usize].local as usize]);
-    }
-    if !sorted {
-        radix::sort(order, spare);
-        if resolved.locals.len() > 1 {
-            order.iter_mut().for_each(|item| item.key = from[item.index as usize].local.into());
-            radix::sort(order, spare);
-        }
-    }
-    let buffer = from.first().map_or(0, |u| u.from.buffer);
-    let mut mixed = 0;
-    uploads.extend(order.iter().map(|item| {
-        let Upload { start, end, from, local, node } = from[item.index as usize];
-        mixed |= from.buffer ^ buffer;
-        Grouped { start, end, from, local, position: positions.of(node) }
-    }));
-    out.mixed = mixed != 0;
+fn clear(out: &mut Groups) {
+    out.uploads.clear();
+    out.groups.clear();
+    out.hosts.clear();
+    out.len = 0;
 }
 
-/// Makes a group of each buffer's uploads, and takes those out that overlap.
-fn cut(out: &mut Groups) {
-    let Groups { uploads, groups, grouped, .. } = out;
+/// Copies the uploads of the buffers in question, in order.
+fn gather(resolved: &Resolved, out: &mut Groups) {
+    let from = &resolved.uploads;
+    out.host = from.first().map_or(0, |u| u.from.buffer);
+    let mixed = from.iter().fold(0, |differ, u| differ | (u.from.buffer ^ out.host)) != 0;
+    let mut packed = std::mem::take(&mut out.packed);
+    let mut order = std::mem::take(&mut out.order);
+    let at = |index: u32| from.get(index as usize);
+    if resolved.uploads_ascend && out.grouped.is_empty() {
+        cut(|| from.iter(), resolved, mixed, out);
+    } else if pack(resolved, out, &mut packed) {
+        radix::sort_packed(&mut packed, &mut out.spare_packed);
+        cut(|| packed.iter().filter_map(|&item| at(item as u32)), resolved, mixed, out);
+    } else {
+        sort(resolved, out, &mut order);
+        cut(|| order.iter().filter_map(|item| at(item.index)), resolved, mixed, out);
+    }
+    out.packed = packed;
+    out.order = order;
+}
+
+/// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
+/// the lower. False if there are too many bits of it.
+fn pack(resolved: &Resolved, out: &Groups, packed: &mut Vec<u64>) -> bool {
+    let uploads = || (0u64..).zip(&resolved.uploads).filter(|(_, u)| out.is_grouped(u.local));
+    let first = uploads().next().map_or(0, |(_, u)| u.start);
+    let differ = uploads().fold(0, |differ, (_, u)| differ | (u.start ^ first));
+    let low = differ.trailing_zeros().min(u64::BITS - 1);
+    let width = (u64::BITS - (differ >> low).leading_zeros()).min(u64::BITS - 1);
+    let locals = usize::BITS - resolved.locals.len().saturating_sub(1).leading_zeros();
+    if width + locals > u32::BITS {
+        return false;
+    }
+    let mask = (1 << width) - 1;
+    packed.clear();
+    packed.extend(uploads().map(|(index, u)| {
+        let key = u64::from(u.local) << width | (u.start >> low & mask);
+        key << u32::BITS | index
+    }));
+    true
+}
+
+/// Sorts by local resource, then start, whatever these are.
+fn sort(resolved: &Resolved, out: &mut Groups, order: &mut Vec<Keyed>) {
+    let from = &resolved.uploads;
+    order.clear();
+    let grouped = (0u32..).zip(from).filter(|(_, u)| out.is_grouped(u.local));
+    order.extend(grouped.map(|(index, u)| Keyed { key: u.start, index }));
+    radix::sort(order, &mut out.spare);
+    if resolved.locals.len() > 1 {
+        order.iter_mut().for_each(|item| item.key = from[item.index as usize].local.into());
+        radix::sort(order, &mut out.spare);
+    }
+}
+
+/// Makes a group of each buffer's uploads, which come in order, and leaves out those that overlap.
+fn cut<'a, I: Iterator<Item = &'a Upload>>(
+    uploads: impl Fn() -> I,
+    resolved: &Resolved,
+    mixed: bool,
+    out: &mut Groups,
+) {
+    fill(uploads(), resolved, mixed, out);
+    if out.alone && !out.grouped.is_empty() {
+        // Not alone after all.
+        out.alone = false;
+        clear(out);
+        let grouped = std::mem::take(&mut out.grouped);
+        fill(uploads().filter(|u| grouped[u.local as usize]), resolved, mixed, out);
+        out.grouped = grouped;
+    }
+}
+
+fn fill<'a>(uploads: impl Iterator<Item = &'a Upload>, resolved: &Resolved, mixed: bool, out: &mut Groups) {
     let mut open = Group { local: u32::MAX, begin: 0, end: 0 };
     let (mut reached, mut disjoint) = (0, true);
-    let mut overlapping = false;
-    let mut close = |group: Group, disjoint: bool| {
-        if disjoint && group.begin < group.end {
-            groups.push(group);
-        } else if let Some(grouped) = grouped.get_mut(group.local as usize) {
-            *grouped = false;
-            overlapping = true;
-        }
-    };
-    for upload in &*uploads {
-        if upload.local != open.local {
-            close(open, disjoint);
-            (open.local, open.begin) = (upload.local, open.end);
+    let merge = out.alone;
+    // Where the last one ends in staging memory.
+    let mut read = (0, 0);
+    for u in uploads {
+        if u.local != open.local {
+            close(open, disjoint, resolved, out);
+            open = Group { local: u.local, begin: out.uploads.len() as u32, end: 0 };
             (reached, disjoint) = (0, true);
         }
-        disjoint &= reached <= upload.start;
-        reached = upload.end;
-        open.end += 1;
+        // The first of a buffer continues nothing, and none is empty.
+        let follows = merge && reached > 0 && reached == u.start;
+        let continues = follows && read == (u.from.buffer, u.from.offset);
+        disjoint &= reached <= u.start;
+        reached = u.end;
+        let size = u.end - u.start;
+        read = (u.from.buffer, u.from.offset + size);
+        match out.uploads.last_mut().filter(|_| continues) {
+            Some(last) => {
+                last.size += size;
+                last.merged += 1;
+                last.node = last.node.min(u.node);
+            }
+            None => {
+                let region = CopyRegion { src: u.from.offset, dst: u.start, size, node: u.node, merged: 1 };
+                out.uploads.push(region);
+                if mixed {
+                    out.hosts.push(u.from.buffer);
+                }
+            }
+        }
     }
-    close(open, disjoint);
-    if !overlapping {
+    close(open, disjoint, resolved, out);
+    out.len = match out.grouped.is_empty() {
+        true => resolved.uploads.len() as u32,
+        false => out.uploads.iter().map(|u| u.merged).sum(),
+    };
+}
+
+/// Ends a group with what was entered last. What overlaps is none.
+#[inline]
+fn close(mut group: Group, disjoint: bool, resolved: &Resolved, out: &mut Groups) {
+    group.end = out.uploads.len() as u32;
+    if group.begin >= group.end {
         return;
     }
-    uploads.retain(|u| grouped[u.local as usize]);
-    let mut begin = 0;
-    for group in groups {
-        let len = group.end - group.begin;
-        (group.begin, group.end) = (begin, begin + len);
-        begin += len;
+    if disjoint {
+        out.groups.push(group);
+        return;
     }
+    out.uploads.truncate(group.begin as usize);
+    out.hosts.truncate(group.begin as usize);
+    if out.grouped.is_empty() {
+        out.grouped.resize(resolved.locals.len(), true);
+    }
+    out.grouped[group.local as usize] = false;
 }
 
 /// Notes what is left: all positions but those of grouped uploads.
 fn leave_walked(positions: Positions, resolved: &Resolved, out: &mut Groups) {
+    if out.len == positions.len() {
+        return;
+    }
     // Those of the prologue come first.
     let split = resolved.uploads.partition_point(|u| u.node < positions.first);
     let (later, first) = resolved.uploads.split_at(split);
     let mut at = 0;
-    if out.uploads.len() as u32 == positions.len() {
-        return;
-    }
-    for upload in first.iter().chain(later).filter(|u| out.grouped[u.local as usize]) {
+    for upload in first.iter().chain(later) {
+        if !out.is_grouped(upload.local) {
+            continue;
+        }
         let position = positions.of(upload.node);
         if at < position {
             out.walked.push((at, position));

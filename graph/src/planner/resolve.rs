@@ -71,6 +71,8 @@ pub(crate) struct Resolved {
     pub(crate) uses: Vec<ResolvedUse>,
     /// The uploads, in the order of the frame's nodes.
     pub(crate) uploads: Vec<Upload>,
+    /// Whether these ascend by local resource and start.
+    pub(crate) uploads_ascend: bool,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
     /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
@@ -96,6 +98,7 @@ pub(crate) fn run(
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
     out.uploads.clear();
+    out.uploads_ascend = true;
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
     out.all_needed = graph.prologue.is_none();

@@ -2,7 +2,7 @@
 
 use super::Positions;
 use super::cull::{Kept, Part};
-use super::groups::{Grouped, Groups};
+use super::groups::Groups;
 use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
@@ -61,8 +61,7 @@ pub(crate) fn run(
         scratch.sort();
         let scattered = schedule.scatters.len() as u32;
         scratch.emit(schedule, &mut commands);
-        let of = (positions, resolved, groups, levels);
-        scratch.emit_grouped(of, (level, &mut grouped), schedule, &mut commands);
+        scratch.emit_grouped((resolved, groups, levels), (level, &mut grouped), schedule, &mut commands);
         if scattered < schedule.scatters.len() as u32 {
             commands.push(Command::Scatter { regions: scattered..schedule.scatters.len() as u32 });
         }
@@ -160,12 +159,12 @@ impl Transfers {
     /// Puts the grouped uploads in order by level and staging buffer, if they differ in that.
     fn sort_grouped(&mut self, groups: &Groups, levels: &Levels) {
         self.grouped.clear();
-        if levels.grouped.is_some() && !groups.mixed {
+        if levels.grouped.is_some() && !groups.mixed() {
             return;
         }
         self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
-            let level = levels.level[u.position as usize];
-            Keyed { key: u64::from(level) << 32 | u64::from(u.from.buffer), index }
+            let level = levels.level[groups.position(u) as usize];
+            Keyed { key: u64::from(level) << 32 | u64::from(groups.host(index as usize)), index }
         }));
         radix::sort(&mut self.grouped, &mut self.spare);
     }
@@ -174,7 +173,7 @@ impl Transfers {
     /// is moved on.
     fn emit_grouped(
         &self,
-        (positions, resolved, groups, levels): (Positions, &Resolved, &Groups, &Levels),
+        (resolved, groups, levels): (&Resolved, &Groups, &Levels),
         (level, at): (u32, &mut usize),
         schedule: &mut Schedule,
         commands: &mut Vec<Command>,
@@ -182,8 +181,8 @@ impl Transfers {
         if self.grouped.is_empty() {
             if levels.grouped == Some(level) {
                 for group in &groups.groups {
-                    let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-                    emit_group((positions, resolved), uploads.iter(), schedule, commands);
+                    let buffers = (BufferRef::Host(groups.host(0)), BufferRef::Local(group.local));
+                    emit_group(resolved, (group.local, buffers), groups.of(group).iter(), schedule, commands);
                 }
             }
             return;
@@ -191,9 +190,16 @@ impl Transfers {
         let rest = self.grouped.get(*at..).unwrap_or(&[]);
         let rest = &rest[..rest.partition_point(|item| item.key >> 32 <= u64::from(level))];
         *at += rest.len();
-        let upload = |item: &Keyed| &groups.uploads[item.index as usize];
-        for same in rest.chunk_by(|a, b| a.key == b.key && upload(a).local == upload(b).local) {
-            emit_group((positions, resolved), same.iter().map(upload), schedule, commands);
+        let mut rest = rest;
+        while let Some(first) = rest.first() {
+            let Some(group) = groups.group_of(first.index) else { break };
+            let range = groups.range(group);
+            let same = |item: &&Keyed| item.key == first.key && range.contains(&(item.index as usize));
+            let (of_group, others) = rest.split_at(rest.iter().take_while(same).count());
+            let buffers = (BufferRef::Host(first.key as u32), BufferRef::Local(group.local));
+            let uploads = of_group.iter().filter_map(|item| groups.uploads.get(item.index as usize));
+            emit_group(resolved, (group.local, buffers), uploads, schedule, commands);
+            rest = others;
         }
     }
 
@@ -227,42 +233,28 @@ impl Transfers {
 /// on both sides become one.
 #[inline]
 fn emit_group<'a>(
-    (positions, resolved): (Positions, &Resolved),
-    mut uploads: impl Iterator<Item = &'a Grouped>,
+    resolved: &Resolved,
+    (local, (from, to)): (u32, (BufferRef, BufferRef)),
+    uploads: impl Iterator<Item = &'a CopyRegion>,
     schedule: &mut Schedule,
     commands: &mut Vec<Command>,
 ) {
-    let Some(first) = uploads.next() else { return };
-    let (from, to) = (BufferRef::Host(first.from.buffer), BufferRef::Local(first.local));
-    if resolved.locals[first.local as usize].scattered {
-        merge(positions, first, uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
+    if resolved.locals[local as usize].scattered {
+        merge(uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
         return;
     }
     let begin = schedule.regions.len() as u32;
-    merge(positions, first, uploads, |region| schedule.regions.push(region));
+    merge(uploads, |region| schedule.regions.push(region));
     commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
 }
 
 /// Calls `push` with the regions of uploads.
 #[inline]
-fn merge<'a>(
-    positions: Positions,
-    first: &Grouped,
-    uploads: impl Iterator<Item = &'a Grouped>,
-    mut push: impl FnMut(CopyRegion),
-) {
-    let alone = |u: &Grouped| CopyRegion {
-        src: u.from.offset,
-        dst: u.start,
-        size: u.end - u.start,
-        node: positions.node(u.position),
-        merged: 1,
-    };
-    let mut last = alone(first);
+fn merge<'a>(mut uploads: impl Iterator<Item = &'a CopyRegion>, mut push: impl FnMut(CopyRegion)) {
+    let Some(mut last) = uploads.next().copied() else { return };
     for u in uploads {
-        let next = alone(u);
-        if !continues(&next, &mut last) {
-            push(std::mem::replace(&mut last, next));
+        if !continues(u, &mut last) {
+            push(std::mem::replace(&mut last, *u));
         }
     }
     push(last);

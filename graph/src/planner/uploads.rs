@@ -3,7 +3,7 @@
 
 use super::Positions;
 use super::cull::Kept;
-use super::groups::Groups;
+use super::groups::{Group, Groups};
 use super::resolve::Resolved;
 use crate::access::Access;
 use crate::frame::{FrameGraph, NodeKind};
@@ -53,6 +53,7 @@ impl Run {
 struct Costs {
     uploads: u32,
     regions: u32,
+    bytes: u64,
     copied: u64,
     scattered: u64,
 }
@@ -60,8 +61,10 @@ struct Costs {
 /// The memory the phase needs.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    /// By local resource.
-    costs: Vec<Costs>,
+    /// By group.
+    grouped: Vec<Costs>,
+    /// By local resource, if uploads are walked.
+    walked: Vec<Costs>,
 }
 
 /// Gives uploads that are scattered the access of the shader.
@@ -77,28 +80,17 @@ pub(crate) fn run(
     if rule == UploadRule::Copy {
         return choice;
     }
-    scratch.costs.clear();
-    scratch.costs.resize(resolved.locals.len(), Costs::default());
-    let mut weigh = |run: &Run| {
-        let of = &mut scratch.costs[run.local as usize];
-        of.uploads += run.uploads;
-        of.regions += 1;
-        if let UploadRule::Cheapest(costs) = rule {
-            let (copied, scattered) = costs.of_region(run.size);
-            of.copied = of.copied.saturating_add(copied);
-            of.scattered = of.scattered.saturating_add(scattered);
+    scratch.grouped.clear();
+    scratch.grouped.extend(groups.groups.iter().map(|group| {
+        let of = of_group(groups, group, rule);
+        if of.is_worth(rule) {
+            choice.count(&of, resolved.locals[group.local as usize].scatter);
         }
-    };
-    each_run(groups.uploads.iter().map(|u| Run::new(u.local, u.start..u.end, u.from)), &mut weigh);
-    let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
-    let walked = walked.filter_map(|position| {
-        let node = &graph.nodes[positions.node(position) as usize];
-        let NodeKind::Upload { from } = node.kind else { return None };
-        let u = &resolved.uses[node.uses.0 as usize];
-        Some(Run::new(u.local, u.start..u.end, from))
-    });
-    each_run(walked, &mut weigh);
-    for (of, local) in scratch.costs.iter().zip(&resolved.locals) {
+        of
+    }));
+    scratch.walk((graph, positions), (groups, kept), resolved);
+    for (of, local) in scratch.walked.iter_mut().zip(&resolved.locals) {
+        of.price(rule);
         if of.is_worth(rule) {
             choice.count(of, local.scatter);
         }
@@ -107,9 +99,13 @@ pub(crate) fn run(
         return choice;
     }
     resolved.upload_pairs[1] = pairs.intern(SCATTER_WRITE);
-    for (of, local) in scratch.costs.iter().zip(&mut resolved.locals) {
-        local.scattered = local.scatter && of.is_worth(rule);
-        choice.scattered += if local.scattered { of.uploads } else { 0 };
+    let grouped = groups.groups.iter().map(|group| group.local as usize).zip(&scratch.grouped);
+    for (local, of) in grouped.chain(scratch.walked.iter().enumerate()) {
+        let local = &mut resolved.locals[local];
+        if local.scatter && of.is_worth(rule) {
+            local.scattered = true;
+            choice.scattered += of.uploads;
+        }
     }
     // Grouped uploads are told by their buffer.
     for position in groups.positions() {
@@ -122,7 +118,62 @@ pub(crate) fn run(
     choice
 }
 
+/// What a group costs.
+fn of_group(groups: &Groups, group: &Group, rule: UploadRule) -> Costs {
+    let uploads = groups.of(group);
+    let mut of = Costs { bytes: uploads.iter().map(|u| u.size).sum(), ..Costs::default() };
+    if groups.alone {
+        of.uploads = uploads.iter().map(|u| u.merged).sum();
+        of.regions = uploads.len() as u32;
+    } else {
+        of.uploads = uploads.len() as u32;
+        let hosts = groups.range(group).map(|index| groups.host(index));
+        let runs = uploads.iter().zip(hosts).map(|(u, buffer)| {
+            let from = HostSlice { buffer, offset: u.src };
+            Run::new(group.local, u.dst..u.dst + u.size, from)
+        });
+        each_run(runs, &mut |_| of.regions += 1);
+    }
+    of.price(rule);
+    of
+}
+
+impl Uploads {
+    /// Adds up the uploads that are walked.
+    fn walk(
+        &mut self,
+        (graph, positions): (&FrameGraph, Positions),
+        (groups, kept): (&Groups, &Kept),
+        resolved: &Resolved,
+    ) {
+        self.walked.clear();
+        if groups.alone {
+            return;
+        }
+        self.walked.resize(resolved.locals.len(), Costs::default());
+        let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
+        let walked = walked.filter_map(|position| {
+            let node = &graph.nodes[positions.node(position) as usize];
+            let NodeKind::Upload { from } = node.kind else { return None };
+            let u = &resolved.uses[node.uses.0 as usize];
+            Some(Run::new(u.local, u.start..u.end, from))
+        });
+        each_run(walked, &mut |run| {
+            let of = &mut self.walked[run.local as usize];
+            of.uploads += run.uploads;
+            of.regions += 1;
+            of.bytes = of.bytes.saturating_add(run.size);
+        });
+    }
+}
+
 impl Costs {
+    /// Works out what the regions cost.
+    fn price(&mut self, rule: UploadRule) {
+        let UploadRule::Cheapest(costs) = rule else { return };
+        (self.copied, self.scattered) = costs.of_regions(self.regions, self.bytes);
+    }
+
     fn is_worth(&self, rule: UploadRule) -> bool {
         match rule {
             UploadRule::Copy => false,

@@ -43,7 +43,12 @@ pub(super) fn uploads(
     let rest = graph.nodes.get(first..).unwrap_or(&[]);
     // Uploads have one use each, so theirs stand one after the other too.
     let uses = graph.uses.get(out.uses.len()..).unwrap_or(&[]);
-    let Resolved { uses: resolved, uploads, .. } = out;
+    let Resolved { uses: resolved, uploads, uploads_ascend, .. } = out;
+    let (mut last, mut ascend) = match uploads.last() {
+        Some(last) if last.local == local => (last.start, true),
+        Some(last) => (0, last.local < local),
+        None => (0, true),
+    };
     let mut number = first as u32;
     for (node, u) in rest.iter().zip(uses) {
         let NodeKind::Upload { from } = node.kind else { break };
@@ -53,10 +58,13 @@ pub(super) fn uploads(
         if to != *id || !fits || u.mode != Mode::Overwrite {
             break;
         }
+        ascend &= last <= start;
+        last = start;
         let whole = end - start == size;
         resolved.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
         uploads.push(Upload { start, end, from, local, node: number });
         number += 1;
     }
+    *uploads_ascend &= ascend;
     number as usize - first
 }
