@@ -59,7 +59,7 @@ pub(crate) struct Positions {
 
 impl Positions {
     fn new(graph: &FrameGraph) -> Self {
-        let len = graph.nodes.len() as u32;
+        let len = graph.len() as u32;
         Positions { first: graph.prologue.unwrap_or(0).min(len), len }
     }
 
@@ -114,7 +114,7 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        groups::run(positions, &self.resolved, options.causes, &mut self.groups);
+        groups::run(graph, positions, &self.resolved, options.causes, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
             (graph, positions),

@@ -7,7 +7,8 @@
 
 use super::Positions;
 use super::radix::{self, Keyed};
-use super::resolve::{Resolved, Upload};
+use super::resolve::{Resolved, ResolvedUse};
+use crate::frame::{self, FrameGraph};
 use crate::schedule::CopyRegion;
 
 /// The uploads to one buffer.
@@ -85,13 +86,29 @@ impl Groups {
         self.walked.iter().flat_map(|&(begin, end)| begin..end)
     }
 
+    /// The next of `uploads` comes from this staging buffer.
+    #[inline]
+    fn note_host(&mut self, buffer: u32) {
+        if buffer != self.host || !self.hosts.is_empty() {
+            let known = self.uploads.len();
+            self.hosts.resize(known, self.host);
+            self.hosts.push(buffer);
+        }
+    }
+
     fn is_grouped(&self, local: u32) -> bool {
         self.grouped.is_empty() || self.grouped.get(local as usize).copied().unwrap_or(false)
     }
 }
 
 /// Finds the groups.
-pub(crate) fn run(positions: Positions, resolved: &Resolved, causes: bool, out: &mut Groups) {
+pub(crate) fn run(
+    graph: &FrameGraph,
+    positions: Positions,
+    resolved: &Resolved,
+    causes: bool,
+    out: &mut Groups,
+) {
     out.walked.clear();
     out.grouped.clear();
     out.positions = positions;
@@ -108,8 +125,8 @@ pub(crate) fn run(positions: Positions, resolved: &Resolved, causes: bool, out: 
         && out.grouped.is_empty()
         && resolved.uploads.len() == positions.len() as usize
         && resolved.locals.iter().all(|l| !l.host_visible);
-    gather(resolved, out);
-    leave_walked(positions, resolved, out);
+    gather((graph, resolved), out);
+    leave_walked(graph, positions, resolved, out);
 }
 
 fn clear(out: &mut Groups) {
@@ -120,24 +137,39 @@ fn clear(out: &mut Groups) {
 }
 
 /// Copies the uploads of the buffers in question, in order.
-fn gather(resolved: &Resolved, out: &mut Groups) {
-    let from = &resolved.uploads;
-    out.host = from.first().map_or(0, |u| u.from.buffer);
-    let mixed = from.iter().fold(0, |differ, u| differ | (u.from.buffer ^ out.host)) != 0;
+fn gather((graph, resolved): (&FrameGraph, &Resolved), out: &mut Groups) {
+    let all = Declared { to: &resolved.uploads, from: &graph.uploads };
+    out.host = all.from.first().map_or(0, |u| u.buffer);
     let mut packed = std::mem::take(&mut out.packed);
     let mut order = std::mem::take(&mut out.order);
-    let at = |index: u32| from.get(index as usize);
     if resolved.uploads_ascend && out.grouped.is_empty() {
-        cut(|| from.iter(), resolved, mixed, out);
+        cut(|| all.to.iter().zip(all.from), resolved, out);
     } else if pack(resolved, out, &mut packed) {
         radix::sort_packed(&mut packed, &mut out.spare_packed);
-        cut(|| packed.iter().filter_map(|&item| at(item as u32)), resolved, mixed, out);
+        cut(|| packed.iter().filter_map(|&item| all.at(item as u32)), resolved, out);
     } else {
         sort(resolved, out, &mut order);
-        cut(|| order.iter().filter_map(|item| at(item.index)), resolved, mixed, out);
+        cut(|| order.iter().filter_map(|item| all.at(item.index)), resolved, out);
     }
     out.packed = packed;
     out.order = order;
+}
+
+/// An upload: where to, and what the frame says of it.
+type Upload<'a> = (&'a ResolvedUse, &'a frame::Upload);
+
+/// All uploads of a frame.
+#[derive(Clone, Copy)]
+struct Declared<'a> {
+    to: &'a [ResolvedUse],
+    from: &'a [frame::Upload],
+}
+
+impl<'a> Declared<'a> {
+    #[inline]
+    fn at(self, index: u32) -> Option<Upload<'a>> {
+        Some((self.to.get(index as usize)?, self.from.get(index as usize)?))
+    }
 }
 
 /// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
@@ -175,62 +207,55 @@ fn sort(resolved: &Resolved, out: &mut Groups, order: &mut Vec<Keyed>) {
 }
 
 /// Makes a group of each buffer's uploads, which come in order, and leaves out those that overlap.
-fn cut<'a, I: Iterator<Item = &'a Upload>>(
-    uploads: impl Fn() -> I,
-    resolved: &Resolved,
-    mixed: bool,
-    out: &mut Groups,
-) {
-    fill(uploads(), resolved, mixed, out);
+fn cut<'a, I: Iterator<Item = Upload<'a>>>(uploads: impl Fn() -> I, resolved: &Resolved, out: &mut Groups) {
+    fill(uploads(), resolved, out);
     if out.alone && !out.grouped.is_empty() {
         // Not alone after all.
         out.alone = false;
         clear(out);
         let grouped = std::mem::take(&mut out.grouped);
-        fill(uploads().filter(|u| grouped[u.local as usize]), resolved, mixed, out);
+        fill(uploads().filter(|(to, _)| grouped[to.local as usize]), resolved, out);
         out.grouped = grouped;
     }
+    out.len = match out.grouped.is_empty() {
+        true => resolved.uploads.len() as u32,
+        false => out.uploads.iter().map(|u| u.merged).sum(),
+    };
 }
 
-fn fill<'a>(uploads: impl Iterator<Item = &'a Upload>, resolved: &Resolved, mixed: bool, out: &mut Groups) {
+fn fill<'a>(uploads: impl Iterator<Item = Upload<'a>>, resolved: &Resolved, out: &mut Groups) {
     let mut open = Group { local: u32::MAX, begin: 0, end: 0 };
     let (mut reached, mut disjoint) = (0, true);
     let merge = out.alone;
     // Where the last one ends in staging memory.
     let mut read = (0, 0);
-    for u in uploads {
-        if u.local != open.local {
+    for (to, from) in uploads {
+        if to.local != open.local {
             close(open, disjoint, resolved, out);
-            open = Group { local: u.local, begin: out.uploads.len() as u32, end: 0 };
+            open = Group { local: to.local, begin: out.uploads.len() as u32, end: 0 };
             (reached, disjoint) = (0, true);
         }
         // The first of a buffer continues nothing, and none is empty.
-        let follows = merge && reached > 0 && reached == u.start;
-        let continues = follows && read == (u.from.buffer, u.from.offset);
-        disjoint &= reached <= u.start;
-        reached = u.end;
-        let size = u.end - u.start;
-        read = (u.from.buffer, u.from.offset + size);
+        let follows = merge && reached > 0 && reached == to.start;
+        let continues = follows && read == (from.buffer, from.offset);
+        disjoint &= reached <= to.start;
+        reached = to.end;
+        let size = to.end - to.start;
+        read = (from.buffer, from.offset + size);
         match out.uploads.last_mut().filter(|_| continues) {
             Some(last) => {
                 last.size += size;
                 last.merged += 1;
-                last.node = last.node.min(u.node);
+                last.node = last.node.min(from.node);
             }
             None => {
-                let region = CopyRegion { src: u.from.offset, dst: u.start, size, node: u.node, merged: 1 };
+                out.note_host(from.buffer);
+                let region = CopyRegion { src: from.offset, dst: to.start, size, node: from.node, merged: 1 };
                 out.uploads.push(region);
-                if mixed {
-                    out.hosts.push(u.from.buffer);
-                }
             }
         }
     }
     close(open, disjoint, resolved, out);
-    out.len = match out.grouped.is_empty() {
-        true => resolved.uploads.len() as u32,
-        false => out.uploads.iter().map(|u| u.merged).sum(),
-    };
 }
 
 /// Ends a group with what was entered last. What overlaps is none.
@@ -253,16 +278,16 @@ fn close(mut group: Group, disjoint: bool, resolved: &Resolved, out: &mut Groups
 }
 
 /// Notes what is left: all positions but those of grouped uploads.
-fn leave_walked(positions: Positions, resolved: &Resolved, out: &mut Groups) {
+fn leave_walked(graph: &FrameGraph, positions: Positions, resolved: &Resolved, out: &mut Groups) {
     if out.len == positions.len() {
         return;
     }
     // Those of the prologue come first.
-    let split = resolved.uploads.partition_point(|u| u.node < positions.first);
-    let (later, first) = resolved.uploads.split_at(split);
+    let split = graph.uploads.partition_point(|u| u.node < positions.first);
+    let all = graph.uploads.iter().zip(&resolved.uploads);
     let mut at = 0;
-    for upload in first.iter().chain(later) {
-        if !out.is_grouped(upload.local) {
+    for (upload, to) in all.clone().skip(split).chain(all.take(split)) {
+        if !out.is_grouped(to.local) {
             continue;
         }
         let position = positions.of(upload.node);

@@ -8,7 +8,7 @@ use super::groups::Groups;
 use super::hazards::{Hazard, Hazards, Source};
 use super::{Positions, label};
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, NodeKind};
+use crate::frame::FrameGraph;
 use crate::schedule::Placed;
 use crate::state::GraphState;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -198,10 +198,7 @@ fn share_levels(
         out.grouped = Some(shared);
         return;
     }
-    let is_upload = |p: u32| {
-        let node = &graph.nodes[positions.node(p) as usize];
-        kept.keep[p as usize] && matches!(node.kind, NodeKind::Upload { .. })
-    };
+    let is_upload = |p: u32| kept.keep[p as usize] && graph.entry(positions.node(p)).is_upload();
     out.uploads.extend(groups.positions().filter(|&p| is_upload(p)));
     out.uploads.extend(groups.uploads.iter().map(|u| groups.position(u)));
     let Some(&first) = out.uploads.first() else { return };
@@ -290,7 +287,8 @@ fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
     let (owed, level) = (&mut out.owed, &out.level);
     let mut note = |level: u32, list: &[Hazard]| {
         for hazard in list {
-            let known = owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
+            let known =
+                owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
             match known {
                 Some((_, known)) if known.src.is_before(hazard.src, 0, 0) => *known = *hazard,
                 Some(_) => {}
@@ -332,8 +330,7 @@ fn cycle(graph: &FrameGraph, state: &GraphState, positions: Positions, levels: &
             break;
         }
         seen.push(node);
-        let index = positions.node(levels.graph[node]) as usize;
-        passes.push(label::node(graph, state, &graph.nodes[index]));
+        passes.push(label::at(graph, state, positions.node(levels.graph[node])));
         at = levels.graph.neighbors(node).filter(|n| knot.contains(n)).min();
     }
     GraphError::Cycle { passes }

@@ -5,11 +5,10 @@ mod uploads;
 use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
+use crate::frame::{Entry, FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
 use crate::resource::{Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
-pub(crate) use uploads::Upload;
 use uploads::uploads;
 
 /// A resource of this frame.
@@ -63,14 +62,25 @@ impl ResolvedUse {
     }
 }
 
+impl Resolved {
+    /// The uses of a node.
+    #[inline]
+    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> &[ResolvedUse] {
+        match entry {
+            Entry::Upload(number) => std::slice::from_ref(&self.uploads[number]),
+            Entry::Node(node) => &self.uses[node.uses.0 as usize..node.uses.1 as usize],
+        }
+    }
+}
+
 /// The outcome, and the memory the look-ups need.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
-    /// The uploads, in the order of the frame's nodes.
-    pub(crate) uploads: Vec<Upload>,
+    /// The uses of its uploads, likewise.
+    pub(crate) uploads: Vec<ResolvedUse>,
     /// Whether these ascend by local resource and start.
     pub(crate) uploads_ascend: bool,
     /// Per slot of the state: the frame that last used it, and its local number there.
@@ -116,14 +126,19 @@ pub(crate) fn run(
     // Neighbours are often alike.
     let mut last = (Access::COPY_WRITE, copy_write);
     let mut number = 0;
-    while let Some(node) = graph.nodes.get(number) {
-        if let NodeKind::Upload { .. } = node.kind {
-            let fine = uploads(graph, state, number, copy_write, out);
-            number += fine;
+    while number < graph.len() {
+        let entry = graph.entry(number as u32);
+        if let Entry::Upload(_) = entry {
+            let fine = uploads(graph, state, copy_write, out);
             if fine > 0 {
+                number += fine;
                 continue;
             }
+            odd_upload(graph, state, backings, (number, &mut last), out, errors);
+            number += 1;
+            continue;
         }
+        let Entry::Node(node) = entry else { break };
         number += 1;
         let first = out.uses.len();
         let mut seen = node.side_effects;
@@ -139,29 +154,51 @@ pub(crate) fn run(
         }
     }
     for order in &graph.orders {
-        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
+        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.len();
         if !known(order.first) || !known(order.then) {
             errors.push(GraphError::ForeignPass);
             continue;
         }
-        for (pass, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
-            let node = &graph.nodes[pass.index()];
+        for (order_of, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
             let stages = state.pairs.missing(access.stages);
             if !stages.is_empty() {
-                let pass = label::node(graph, state, node);
+                let pass = label::at(graph, state, order_of.index);
                 errors.push(GraphError::StageNotOnDevice {
                     pass,
                     of: "for an explicit order".to_owned(),
                     stages,
                 });
             }
-            if let (NodeKind::Upload { .. }, Some(u)) = (node.kind, out.uses.get(node.uses.0 as usize)) {
+            if let Entry::Upload(number) = graph.entry(order_of.index)
+                && let Some(u) = out.uploads.get(number)
+            {
                 // What is in error has no local resource.
                 if let Some(local) = out.locals.get_mut(u.local as usize) {
                     local.entangled = true;
                 }
             }
         }
+    }
+}
+
+/// An upload that has to be looked at closely, or is to a transient.
+fn odd_upload(
+    graph: &FrameGraph,
+    state: &mut GraphState,
+    backings: &[Option<ResourceId>],
+    (number, last): (usize, &mut (Access, PairId)),
+    out: &mut Resolved,
+    errors: &mut Vec<GraphError>,
+) {
+    let Some(node) = graph.node(number) else { return };
+    let [u] = graph.uses(&node) else { return };
+    resolve_use(graph, state, backings, &node, (u, last), out, errors);
+    // Its use stands among those of other uploads.
+    let Some(resolved) = out.uses.pop() else { return };
+    out.uploads.push(resolved);
+    out.uploads_ascend = false;
+    if errors.is_empty() {
+        check_node(graph, state, &node, &[resolved], &out.locals, errors);
     }
 }
 

@@ -6,7 +6,7 @@ use super::groups::Groups;
 use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
-use crate::frame::{FrameGraph, NodeKind};
+use crate::frame::{Entry, FrameGraph, Node, NodeKind};
 use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
 
 /// The memory the phase needs.
@@ -67,7 +67,7 @@ pub(crate) fn run(
         }
         for &position in nodes {
             let index = positions.node(position);
-            let node = &graph.nodes[index as usize];
+            let Entry::Node(node) = graph.entry(index) else { continue };
             match node.kind {
                 NodeKind::Pass => commands.push(Command::Pass(index)),
                 NodeKind::Fill { value } => {
@@ -93,10 +93,10 @@ fn gather(
     out.clear();
     for &position in nodes {
         let index = positions.node(position);
-        let node = &graph.nodes[index as usize];
-        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-        match (node.kind, uses) {
-            (NodeKind::Upload { from }, [to]) => {
+        let entry = graph.entry(index);
+        match (entry, resolved.uses_of(entry)) {
+            (Entry::Upload(number), [to]) => {
+                let from = graph.uploads[number].from();
                 let scatter = resolved.locals[to.local as usize].scattered;
                 let mut push = |start: u64, end: u64| {
                     out.push(Region {
@@ -115,15 +115,17 @@ fn gather(
                 }
                 parts.iter().for_each(|p| push(p.start, p.end));
             }
-            (NodeKind::Copy | NodeKind::Readback, [from, to]) => out.push(Region {
-                from: BufferRef::Local(from.local),
-                to: BufferRef::Local(to.local),
-                dst: to.start,
-                src: from.start,
-                size: to.end - to.start,
-                node: index,
-                scatter: false,
-            }),
+            (Entry::Node(Node { kind: NodeKind::Copy | NodeKind::Readback, .. }), [from, to]) => {
+                out.push(Region {
+                    from: BufferRef::Local(from.local),
+                    to: BufferRef::Local(to.local),
+                    dst: to.start,
+                    src: from.start,
+                    size: to.end - to.start,
+                    node: index,
+                    scatter: false,
+                })
+            }
             _ => {}
         }
     }
@@ -181,8 +183,13 @@ impl Transfers {
         if self.grouped.is_empty() {
             if levels.grouped == Some(level) {
                 for group in &groups.groups {
+                    let of = groups.of(group);
                     let buffers = (BufferRef::Host(groups.host(0)), BufferRef::Local(group.local));
-                    emit_group(resolved, (group.local, buffers), groups.of(group).iter(), schedule, commands);
+                    if groups.alone && !resolved.locals[group.local as usize].scattered {
+                        emit_whole(buffers, of, schedule, commands);
+                    } else {
+                        emit_group(resolved, (group.local, buffers), of.iter(), schedule, commands);
+                    }
                 }
             }
             return;
@@ -248,6 +255,22 @@ fn emit_group<'a>(
     commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
 }
 
+/// The copy of uploads that are merged already.
+#[inline]
+fn emit_whole(
+    (from, to): (BufferRef, BufferRef),
+    uploads: &[CopyRegion],
+    schedule: &mut Schedule,
+    commands: &mut Vec<Command>,
+) {
+    let begin = schedule.regions.len() as u32;
+    match uploads {
+        [one] => schedule.regions.push(*one),
+        many => schedule.regions.extend_from_slice(many),
+    }
+    commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
+}
+
 /// Calls `push` with the regions of uploads.
 #[inline]
 fn merge<'a>(mut uploads: impl Iterator<Item = &'a CopyRegion>, mut push: impl FnMut(CopyRegion)) {
@@ -294,7 +317,7 @@ pub(crate) fn trimmed(
     while let Some(first) = parts.first() {
         let of = parts_of(parts, first.position);
         let node = positions.node(first.position);
-        let u = &resolved.uses[graph.nodes[node as usize].uses.0 as usize];
+        let [u, ..] = resolved.uses_of(graph.entry(node)) else { break };
         let mut at = u.start;
         let ends = of.iter().map(|p| (p.start, p.end)).chain([(u.end, u.end)]);
         for (start, end) in ends {

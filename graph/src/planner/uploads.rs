@@ -6,7 +6,7 @@ use super::cull::Kept;
 use super::groups::{Group, Groups};
 use super::resolve::Resolved;
 use crate::access::Access;
-use crate::frame::{FrameGraph, NodeKind};
+use crate::frame::{Entry, FrameGraph};
 use crate::pairs::PairTable;
 use crate::resource::HostSlice;
 use crate::uploads::{UploadChoice, UploadRule};
@@ -109,9 +109,8 @@ pub(crate) fn run(
     }
     // Grouped uploads are told by their buffer.
     for position in groups.positions() {
-        let node = &graph.nodes[positions.node(position) as usize];
-        if let NodeKind::Upload { .. } = node.kind {
-            let u = &mut resolved.uses[node.uses.0 as usize];
+        if let Entry::Upload(number) = graph.entry(positions.node(position)) {
+            let u = &mut resolved.uploads[number];
             u.pair = resolved.upload_pairs[usize::from(resolved.locals[u.local as usize].scattered)];
         }
     }
@@ -153,10 +152,9 @@ impl Uploads {
         self.walked.resize(resolved.locals.len(), Costs::default());
         let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
         let walked = walked.filter_map(|position| {
-            let node = &graph.nodes[positions.node(position) as usize];
-            let NodeKind::Upload { from } = node.kind else { return None };
-            let u = &resolved.uses[node.uses.0 as usize];
-            Some(Run::new(u.local, u.start..u.end, from))
+            let Entry::Upload(number) = graph.entry(positions.node(position)) else { return None };
+            let u = &resolved.uploads[number];
+            Some(Run::new(u.local, u.start..u.end, graph.uploads[number].from()))
         });
         each_run(walked, &mut |run| {
             let of = &mut self.walked[run.local as usize];
