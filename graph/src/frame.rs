@@ -114,6 +114,13 @@ impl Upload {
     pub(crate) fn from(&self) -> HostSlice {
         HostSlice { buffer: self.buffer, offset: self.offset }
     }
+
+    /// First byte at the destination, and one past the last, if that has `size` bytes.
+    #[inline]
+    pub(crate) fn range(&self, size: u64) -> (u64, u64) {
+        let ResourceSlice { start, end, .. } = self.to.slice;
+        (start, if end == ResourceSlice::WHOLE { size } else { end })
+    }
 }
 
 /// Where a node is kept.
@@ -259,7 +266,8 @@ impl FrameGraph {
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
         let to = Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite };
-        let (node, number) = (index(self.entries.len()), index(self.uploads.len()));
+        // Not by `index`: uploads come by the thousand, and these are no more than it allows.
+        let (node, number) = (self.entries.len() as u32, self.uploads.len() as u32);
         self.uploads.push(Upload { to, offset: from.offset, buffer: from.buffer, node });
         self.entries.push(UPLOAD | number);
         PassId { index: node, frame: self.serial }

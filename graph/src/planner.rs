@@ -114,7 +114,7 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        groups::run(graph, positions, &self.resolved, options.causes, &mut self.groups);
+        groups::run(graph, positions, &mut self.resolved, options.causes, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
             (graph, positions),
@@ -153,7 +153,7 @@ impl Planner {
         transfers::run(
             graph,
             positions,
-            (&self.resolved, &self.groups, &self.kept),
+            (&self.resolved, &mut self.groups, &self.kept),
             &self.levels,
             &mut self.transfers,
             &mut self.schedule,
@@ -222,13 +222,16 @@ impl Planner {
 
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
-        let Planner { groups, levels, resolved, .. } = self;
+        let Planner { groups, levels, resolved, schedule, .. } = self;
+        // The schedule has them as they are, if there is nothing else.
+        let all = if groups.uploads.is_empty() { &schedule.regions } else { &groups.uploads };
         for group in &groups.groups {
             let local = &resolved.locals[group.local as usize];
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
             let mapped = local.read || local.host_visible;
             let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let (uploads, by) = (groups.of(group).iter(), By { pair, base });
+            let uploads = all.get(group.range()).unwrap_or(&[]).iter();
+            let by = By { pair, base };
             let write = |u: &CopyRegion, level| Written { start: u.dst, end: u.dst + u.size, level };
             match levels.grouped {
                 Some(level) => state.overwrite(id, by, uploads.map(|u| write(u, level))),

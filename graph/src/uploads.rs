@@ -53,12 +53,14 @@ pub struct UploadCosts {
 impl UploadCosts {
     /// What regions of `bytes` bytes together cost as copies, and scattered.
     #[must_use]
-    pub fn of_regions(&self, regions: u32, bytes: u64) -> (u64, u64) {
-        let of = |region: u64, byte: u64| {
-            let sum = u128::from(regions) * u128::from(region) + u128::from(bytes) * u128::from(byte);
-            u64::try_from(sum).unwrap_or(u64::MAX)
-        };
-        (of(self.copy_region, self.copy_byte), of(self.scatter_region, self.scatter_byte))
+    pub const fn of_regions(&self, regions: u32, bytes: u64) -> (u64, u64) {
+        let regions = regions as u64;
+        (
+            regions.saturating_mul(self.copy_region).saturating_add(bytes.saturating_mul(self.copy_byte)),
+            regions
+                .saturating_mul(self.scatter_region)
+                .saturating_add(bytes.saturating_mul(self.scatter_byte)),
+        )
     }
 }
 

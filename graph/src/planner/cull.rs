@@ -113,7 +113,7 @@ pub(crate) fn run(
 ) {
     out.clear();
     out.keep.resize(graph.len(), true);
-    if resolved.all_needed && groups.len as usize == resolved.uploads.len() {
+    if resolved.all_needed && groups.len as usize == graph.uploads.len() {
         return;
     }
     begin((resolved, groups), out);

@@ -7,7 +7,7 @@
 
 use super::Positions;
 use super::radix::{self, Keyed};
-use super::resolve::{Resolved, ResolvedUse};
+use super::resolve::Resolved;
 use crate::frame::{self, FrameGraph};
 use crate::schedule::CopyRegion;
 
@@ -48,13 +48,14 @@ pub(crate) struct Groups {
     spare_packed: Vec<u64>,
 }
 
-impl Groups {
-    /// Where a group's uploads are in [`uploads`](Self::uploads).
-    pub(crate) fn range(&self, group: &Group) -> std::ops::Range<usize> {
-        let end = (group.end as usize).min(self.uploads.len());
-        (group.begin as usize).min(end)..end
+impl Group {
+    /// Where its uploads are in [`Groups::uploads`].
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.begin as usize..self.end as usize
     }
+}
 
+impl Groups {
     /// The group that the upload at this place is in.
     pub(crate) fn group_of(&self, index: u32) -> Option<&Group> {
         let end = self.groups.partition_point(|group| group.begin <= index);
@@ -63,7 +64,7 @@ impl Groups {
 
     /// The uploads of a group.
     pub(crate) fn of(&self, group: &Group) -> &[CopyRegion] {
-        self.uploads.get(self.range(group)).unwrap_or(&[])
+        self.uploads.get(group.range()).unwrap_or(&[])
     }
 
     /// Place of an upload in declaration order.
@@ -86,16 +87,6 @@ impl Groups {
         self.walked.iter().flat_map(|&(begin, end)| begin..end)
     }
 
-    /// The next of `uploads` comes from this staging buffer.
-    #[inline]
-    fn note_host(&mut self, buffer: u32) {
-        if buffer != self.host || !self.hosts.is_empty() {
-            let known = self.uploads.len();
-            self.hosts.resize(known, self.host);
-            self.hosts.push(buffer);
-        }
-    }
-
     fn is_grouped(&self, local: u32) -> bool {
         self.grouped.is_empty() || self.grouped.get(local as usize).copied().unwrap_or(false)
     }
@@ -105,7 +96,7 @@ impl Groups {
 pub(crate) fn run(
     graph: &FrameGraph,
     positions: Positions,
-    resolved: &Resolved,
+    resolved: &mut Resolved,
     causes: bool,
     out: &mut Groups,
 ) {
@@ -114,7 +105,7 @@ pub(crate) fn run(
     out.positions = positions;
     out.alone = false;
     clear(out);
-    if resolved.uploads.is_empty() {
+    if graph.uploads.is_empty() {
         out.walked.push((0, positions.len()));
         return;
     }
@@ -123,10 +114,13 @@ pub(crate) fn run(
     }
     out.alone = !causes
         && out.grouped.is_empty()
-        && resolved.uploads.len() == positions.len() as usize
+        && graph.uploads.len() == positions.len() as usize
         && resolved.locals.iter().all(|l| !l.host_visible);
-    gather((graph, resolved), out);
-    leave_walked(graph, positions, resolved, out);
+    gather(graph, resolved, out);
+    if !out.alone {
+        resolved.settle_uploads(graph);
+        leave_walked(graph, positions, resolved, out);
+    }
 }
 
 fn clear(out: &mut Groups) {
@@ -137,144 +131,178 @@ fn clear(out: &mut Groups) {
 }
 
 /// Copies the uploads of the buffers in question, in order.
-fn gather((graph, resolved): (&FrameGraph, &Resolved), out: &mut Groups) {
-    let all = Declared { to: &resolved.uploads, from: &graph.uploads };
-    out.host = all.from.first().map_or(0, |u| u.buffer);
+fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
+    out.host = graph.uploads.first().map_or(0, |u| u.buffer);
     let mut packed = std::mem::take(&mut out.packed);
     let mut order = std::mem::take(&mut out.order);
-    if resolved.uploads_ascend && out.grouped.is_empty() {
-        cut(|| all.to.iter().zip(all.from), resolved, out);
-    } else if pack(resolved, out, &mut packed) {
+    let len = graph.uploads.len();
+    let from = (graph, resolved);
+    if resolved.together.ascend && out.grouped.is_empty() {
+        cut(from, len, |place| place, out);
+    } else if pack(from, &out.grouped, &mut packed) {
         radix::sort_packed(&mut packed, &mut out.spare_packed);
-        cut(|| packed.iter().filter_map(|&item| all.at(item as u32)), resolved, out);
+        let packed = packed.as_slice();
+        cut(from, packed.len(), |place| packed[place] as u32 as usize, out);
     } else {
-        sort(resolved, out, &mut order);
-        cut(|| order.iter().filter_map(|item| all.at(item.index)), resolved, out);
+        sort(from, &out.grouped, &mut order, &mut out.spare);
+        cut(from, order.len(), |place| order[place].index as usize, out);
     }
     out.packed = packed;
     out.order = order;
 }
 
-/// An upload: where to, and what the frame says of it.
-type Upload<'a> = (&'a ResolvedUse, &'a frame::Upload);
-
-/// All uploads of a frame.
-#[derive(Clone, Copy)]
-struct Declared<'a> {
-    to: &'a [ResolvedUse],
-    from: &'a [frame::Upload],
-}
-
-impl<'a> Declared<'a> {
-    #[inline]
-    fn at(self, index: u32) -> Option<Upload<'a>> {
-        Some((self.to.get(index as usize)?, self.from.get(index as usize)?))
-    }
-}
-
 /// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
 /// the lower. False if there are too many bits of it.
-fn pack(resolved: &Resolved, out: &Groups, packed: &mut Vec<u64>) -> bool {
-    let uploads = || (0u64..).zip(&resolved.uploads).filter(|(_, u)| out.is_grouped(u.local));
-    let first = uploads().next().map_or(0, |(_, u)| u.start);
-    let differ = uploads().fold(0, |differ, (_, u)| differ | (u.start ^ first));
+fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &mut Vec<u64>) -> bool {
+    let differ = resolved.together.starts;
     let low = differ.trailing_zeros().min(u64::BITS - 1);
-    let width = (u64::BITS - (differ >> low).leading_zeros()).min(u64::BITS - 1);
+    let width = u64::BITS - (differ >> low).leading_zeros();
     let locals = usize::BITS - resolved.locals.len().saturating_sub(1).leading_zeros();
     if width + locals > u32::BITS {
         return false;
     }
-    let mask = (1 << width) - 1;
-    packed.clear();
-    packed.extend(uploads().map(|(index, u)| {
-        let key = u64::from(u.local) << width | (u.start >> low & mask);
+    let mask = (1u64 << width) - 1;
+    let item = |((index, u), local): ((u64, &frame::Upload), &u32)| {
+        let key = u64::from(*local) << width | (u.to.slice.start >> low & mask);
         key << u32::BITS | index
-    }));
+    };
+    let all = (0..).zip(&graph.uploads).zip(&resolved.upload_locals);
+    packed.clear();
+    if grouped.is_empty() {
+        packed.extend(all.map(item));
+    } else {
+        packed.extend(all.filter(|(_, local)| grouped[**local as usize]).map(item));
+    }
     true
 }
 
 /// Sorts by local resource, then start, whatever these are.
-fn sort(resolved: &Resolved, out: &mut Groups, order: &mut Vec<Keyed>) {
-    let from = &resolved.uploads;
+fn sort(
+    (graph, resolved): (&FrameGraph, &Resolved),
+    grouped: &[bool],
+    order: &mut Vec<Keyed>,
+    spare: &mut Vec<Keyed>,
+) {
+    let locals = &resolved.upload_locals;
+    let is_grouped = |local: u32| grouped.is_empty() || grouped[local as usize];
+    let all = (0u32..).zip(&graph.uploads).zip(locals);
     order.clear();
-    let grouped = (0u32..).zip(from).filter(|(_, u)| out.is_grouped(u.local));
-    order.extend(grouped.map(|(index, u)| Keyed { key: u.start, index }));
-    radix::sort(order, &mut out.spare);
+    let all = all.filter(|(_, local)| is_grouped(**local));
+    order.extend(all.map(|((index, u), _)| Keyed { key: u.to.slice.start, index }));
+    radix::sort(order, spare);
     if resolved.locals.len() > 1 {
-        order.iter_mut().for_each(|item| item.key = from[item.index as usize].local.into());
-        radix::sort(order, &mut out.spare);
+        order.iter_mut().for_each(|item| item.key = locals[item.index as usize].into());
+        radix::sort(order, spare);
     }
 }
 
-/// Makes a group of each buffer's uploads, which come in order, and leaves out those that overlap.
-fn cut<'a, I: Iterator<Item = Upload<'a>>>(uploads: impl Fn() -> I, resolved: &Resolved, out: &mut Groups) {
-    fill(uploads(), resolved, out);
+/// Makes a group of each buffer's uploads, and leaves out those that overlap. `at` says which upload comes at each of `len`
+/// places.
+fn cut(from: (&FrameGraph, &Resolved), len: usize, at: impl Fn(usize) -> usize + Copy, out: &mut Groups) {
+    fill(from, len, at, out);
     if out.alone && !out.grouped.is_empty() {
-        // Not alone after all.
+        // Not alone after all: those that continue each other stay apart.
         out.alone = false;
         clear(out);
-        let grouped = std::mem::take(&mut out.grouped);
-        fill(uploads().filter(|(to, _)| grouped[to.local as usize]), resolved, out);
-        out.grouped = grouped;
+        fill(from, len, at, out);
     }
     out.len = match out.grouped.is_empty() {
-        true => resolved.uploads.len() as u32,
+        true => len as u32,
         false => out.uploads.iter().map(|u| u.merged).sum(),
     };
 }
 
-fn fill<'a>(uploads: impl Iterator<Item = Upload<'a>>, resolved: &Resolved, out: &mut Groups) {
-    let mut open = Group { local: u32::MAX, begin: 0, end: 0 };
-    let (mut reached, mut disjoint) = (0, true);
-    let merge = out.alone;
-    // Where the last one ends in staging memory.
-    let mut read = (0, 0);
-    for (to, from) in uploads {
-        if to.local != open.local {
-            close(open, disjoint, resolved, out);
-            open = Group { local: to.local, begin: out.uploads.len() as u32, end: 0 };
-            (reached, disjoint) = (0, true);
+fn fill(
+    (graph, resolved): (&FrameGraph, &Resolved),
+    len: usize,
+    at: impl Fn(usize) -> usize + Copy,
+    out: &mut Groups,
+) {
+    let (locals, uploads) = (resolved.upload_locals.as_slice(), graph.uploads.as_slice());
+    let mut end = 0;
+    while end < len {
+        let begin = end;
+        let local = locals[at(begin)];
+        end = match resolved.locals.len() {
+            1 => len,
+            _ => begin + 1 + (begin + 1..len).take_while(|&place| locals[at(place)] == local).count(),
+        };
+        if !out.is_grouped(local) {
+            continue;
         }
-        // The first of a buffer continues nothing, and none is empty.
-        let follows = merge && reached > 0 && reached == to.start;
-        let continues = follows && read == (from.buffer, from.offset);
-        disjoint &= reached <= to.start;
-        reached = to.end;
-        let size = to.end - to.start;
-        read = (from.buffer, from.offset + size);
-        match out.uploads.last_mut().filter(|_| continues) {
-            Some(last) => {
-                last.size += size;
-                last.merged += 1;
-                last.node = last.node.min(from.node);
-            }
-            None => {
-                out.note_host(from.buffer);
-                let region = CopyRegion { src: from.offset, dst: to.start, size, node: from.node, merged: 1 };
-                out.uploads.push(region);
-            }
+        let size = resolved.locals[local as usize].size;
+        let first = out.uploads.len();
+        out.uploads.extend((begin..end).map(|place| {
+            let u = &uploads[at(place)];
+            let (start, end) = u.range(size);
+            CopyRegion { src: u.offset, dst: start, size: end - start, node: u.node, merged: 1 }
+        }));
+        if resolved.together.mixed {
+            out.hosts.extend((begin..end).map(|place| uploads[at(place)].buffer));
         }
+        match look(&out.uploads[first..]) {
+            Neighbours::Overlap => {
+                out.uploads.truncate(first);
+                out.hosts.truncate(first);
+                out.grouped.resize(resolved.locals.len(), true);
+                out.grouped[local as usize] = false;
+                continue;
+            }
+            Neighbours::Touch if out.alone => merge(first, &mut out.uploads, &mut out.hosts),
+            _ => {}
+        }
+        out.groups.push(Group { local, begin: first as u32, end: out.uploads.len() as u32 });
     }
-    close(open, disjoint, resolved, out);
 }
 
-/// Ends a group with what was entered last. What overlaps is none.
+/// How the regions of a buffer are to each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neighbours {
+    Apart,
+    /// Some continue another, if they come from one staging buffer.
+    Touch,
+    Overlap,
+}
+
+/// Looks at ascending regions.
 #[inline]
-fn close(mut group: Group, disjoint: bool, resolved: &Resolved, out: &mut Groups) {
-    group.end = out.uploads.len() as u32;
-    if group.begin >= group.end {
-        return;
+fn look(regions: &[CopyRegion]) -> Neighbours {
+    let (mut touch, mut overlap) = (false, false);
+    let Some((first, rest)) = regions.split_first() else { return Neighbours::Apart };
+    let (mut read, mut reached) = (first.src + first.size, first.dst + first.size);
+    for r in rest {
+        overlap |= r.dst < reached;
+        touch |= (r.dst, r.src) == (reached, read);
+        (read, reached) = (r.src + r.size, r.dst + r.size);
     }
-    if disjoint {
-        out.groups.push(group);
-        return;
+    match (overlap, touch) {
+        (true, _) => Neighbours::Overlap,
+        (_, true) => Neighbours::Touch,
+        _ => Neighbours::Apart,
     }
-    out.uploads.truncate(group.begin as usize);
-    out.hosts.truncate(group.begin as usize);
-    if out.grouped.is_empty() {
-        out.grouped.resize(resolved.locals.len(), true);
+}
+
+/// Makes one region of those, from `first` on, that continue each other.
+fn merge(first: usize, regions: &mut Vec<CopyRegion>, hosts: &mut Vec<u32>) {
+    let mut kept = first;
+    for next in first + 1..regions.len() {
+        let (region, mut last) = (regions[next], regions[kept]);
+        let one_host = hosts.is_empty() || hosts[next] == hosts[kept];
+        if one_host && (last.dst + last.size, last.src + last.size) == (region.dst, region.src) {
+            last.size += region.size;
+            last.merged += 1;
+            last.node = last.node.min(region.node);
+            regions[kept] = last;
+            continue;
+        }
+        kept += 1;
+        regions[kept] = region;
+        if !hosts.is_empty() {
+            hosts[kept] = hosts[next];
+        }
     }
-    out.grouped[group.local as usize] = false;
+    regions.truncate(kept + 1);
+    hosts.truncate(kept + 1);
 }
 
 /// Notes what is left: all positions but those of grouped uploads.
@@ -284,10 +312,10 @@ fn leave_walked(graph: &FrameGraph, positions: Positions, resolved: &Resolved, o
     }
     // Those of the prologue come first.
     let split = graph.uploads.partition_point(|u| u.node < positions.first);
-    let all = graph.uploads.iter().zip(&resolved.uploads);
+    let all = graph.uploads.iter().zip(&resolved.upload_locals);
     let mut at = 0;
-    for (upload, to) in all.clone().skip(split).chain(all.take(split)) {
-        if !out.is_grouped(to.local) {
+    for (upload, &local) in all.clone().skip(split).chain(all.take(split)) {
+        if !out.is_grouped(local) {
             continue;
         }
         let position = positions.of(upload.node);

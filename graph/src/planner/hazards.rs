@@ -143,7 +143,9 @@ pub(crate) fn run(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    begin(resolved, graph.len(), out);
+    // Grouped uploads that are alone need no places of their own.
+    let nodes = if groups.alone { 0 } else { positions.len() };
+    begin(resolved, nodes as usize, out);
     out.only_passes = groups.uploads.is_empty();
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
@@ -166,7 +168,7 @@ pub(crate) fn run(
             out.level[position as usize] = out.above;
         }
     }
-    out.skip_to(positions.len(), causes);
+    out.skip_to(nodes, causes);
     out.begin_node(causes);
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;

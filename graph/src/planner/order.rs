@@ -192,7 +192,7 @@ fn share_levels(
     if groups.walked.is_empty() && hazards.host.is_empty() {
         // Nothing in the frame waits for any of them, nor does the host.
         let shared = hazards.grouped.highest();
-        if groups.alone || out.grouped.is_none() {
+        if out.grouped.is_none() {
             out.level.fill(shared);
         }
         out.grouped = Some(shared);
@@ -345,7 +345,7 @@ pub(crate) fn placed(
 ) {
     let Levels { level, sorted, begin, counts, grouped, uploads: ends, .. } = levels;
     let place = |p: u32| Placed { node: positions.node(p), level: level[p as usize] };
-    if groups.uploads.is_empty() {
+    if groups.len == 0 {
         out.extend(sorted.iter().map(|&p| place(p)));
         return;
     }

@@ -9,7 +9,7 @@ use crate::frame::{Entry, FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{PairId, PairTable};
 use crate::resource::{Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
-use uploads::uploads;
+use uploads::{Together, uploads};
 
 /// A resource of this frame.
 #[derive(Clone, Copy, Debug)]
@@ -79,10 +79,11 @@ pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
-    /// The uses of its uploads, likewise.
+    /// The uses of its uploads, likewise, once [settled](Self::settle_uploads).
     pub(crate) uploads: Vec<ResolvedUse>,
-    /// Whether these ascend by local resource and start.
-    pub(crate) uploads_ascend: bool,
+    /// The local resource of each of its uploads.
+    pub(crate) upload_locals: Vec<u32>,
+    pub(crate) together: Together,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
     /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
@@ -108,7 +109,8 @@ pub(crate) fn run(
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
     out.uploads.clear();
-    out.uploads_ascend = true;
+    out.upload_locals.clear();
+    out.together = Together::NONE;
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
     out.all_needed = graph.prologue.is_none();
@@ -123,6 +125,7 @@ pub(crate) fn run(
         }
     }
     let copy_write = state.pairs.intern(Access::COPY_WRITE);
+    out.upload_pairs = [copy_write; 2];
     // Neighbours are often alike.
     let mut last = (Access::COPY_WRITE, copy_write);
     let mut number = 0;
@@ -170,10 +173,10 @@ pub(crate) fn run(
                 });
             }
             if let Entry::Upload(number) = graph.entry(order_of.index)
-                && let Some(u) = out.uploads.get(number)
+                && let Some(&local) = out.upload_locals.get(number)
             {
                 // What is in error has no local resource.
-                if let Some(local) = out.locals.get_mut(u.local as usize) {
+                if let Some(local) = out.locals.get_mut(local as usize) {
                     local.entangled = true;
                 }
             }
@@ -195,8 +198,8 @@ fn odd_upload(
     resolve_use(graph, state, backings, &node, (u, last), out, errors);
     // Its use stands among those of other uploads.
     let Some(resolved) = out.uses.pop() else { return };
-    out.uploads.push(resolved);
-    out.uploads_ascend = false;
+    out.upload_locals.push(resolved.local);
+    out.together.ascend = false;
     if errors.is_empty() {
         check_node(graph, state, &node, &[resolved], &out.locals, errors);
     }

@@ -36,7 +36,7 @@ struct Region {
 pub(crate) fn run(
     graph: &FrameGraph,
     positions: Positions,
-    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
+    (resolved, groups, kept): (&Resolved, &mut Groups, &Kept),
     levels: &Levels,
     scratch: &mut Transfers,
     schedule: &mut Schedule,
@@ -47,10 +47,16 @@ pub(crate) fn run(
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
     scratch.sort_grouped(groups, levels);
     let mut grouped = 0;
+    // All that there is to do is to copy them.
+    let as_they_are = groups.alone && !groups.mixed() && schedule.uploads.scattered == 0;
     let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
+        }
+        if as_they_are && levels.grouped == Some(level) {
+            emit_alone(groups, schedule, &mut commands);
+            continue;
         }
         let nodes = levels.nodes(level);
         if levels.only_passes {
@@ -183,13 +189,8 @@ impl Transfers {
         if self.grouped.is_empty() {
             if levels.grouped == Some(level) {
                 for group in &groups.groups {
-                    let of = groups.of(group);
                     let buffers = (BufferRef::Host(groups.host(0)), BufferRef::Local(group.local));
-                    if groups.alone && !resolved.locals[group.local as usize].scattered {
-                        emit_whole(buffers, of, schedule, commands);
-                    } else {
-                        emit_group(resolved, (group.local, buffers), of.iter(), schedule, commands);
-                    }
+                    emit_group(resolved, (group.local, buffers), groups.of(group).iter(), schedule, commands);
                 }
             }
             return;
@@ -200,7 +201,7 @@ impl Transfers {
         let mut rest = rest;
         while let Some(first) = rest.first() {
             let Some(group) = groups.group_of(first.index) else { break };
-            let range = groups.range(group);
+            let range = group.range();
             let same = |item: &&Keyed| item.key == first.key && range.contains(&(item.index as usize));
             let (of_group, others) = rest.split_at(rest.iter().take_while(same).count());
             let buffers = (BufferRef::Host(first.key as u32), BufferRef::Local(group.local));
@@ -255,20 +256,15 @@ fn emit_group<'a>(
     commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
 }
 
-/// The copy of uploads that are merged already.
-#[inline]
-fn emit_whole(
-    (from, to): (BufferRef, BufferRef),
-    uploads: &[CopyRegion],
-    schedule: &mut Schedule,
-    commands: &mut Vec<Command>,
-) {
-    let begin = schedule.regions.len() as u32;
-    match uploads {
-        [one] => schedule.regions.push(*one),
-        many => schedule.regions.extend_from_slice(many),
-    }
-    commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
+/// Writes the copies of uploads that are alone in their frame, and merged already: their regions are the schedule's.
+fn emit_alone(groups: &mut Groups, schedule: &mut Schedule, commands: &mut Vec<Command>) {
+    let from = BufferRef::Host(groups.host(0));
+    commands.extend(groups.groups.iter().map(|group| {
+        let regions = group.range();
+        let regions = regions.start as u32..regions.end as u32;
+        Command::Copy { from, to: BufferRef::Local(group.local), regions }
+    }));
+    std::mem::swap(&mut schedule.regions, &mut groups.uploads);
 }
 
 /// Calls `push` with the regions of uploads.

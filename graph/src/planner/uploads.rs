@@ -76,7 +76,6 @@ pub(crate) fn run(
     (resolved, scratch): (&mut Resolved, &mut Uploads),
 ) -> UploadChoice {
     let mut choice = UploadChoice { rule, ..UploadChoice::default() };
-    resolved.upload_pairs = [pairs.intern(Access::COPY_WRITE); 2];
     if rule == UploadRule::Copy {
         return choice;
     }
@@ -118,20 +117,24 @@ pub(crate) fn run(
 }
 
 /// What a group costs.
+#[inline]
 fn of_group(groups: &Groups, group: &Group, rule: UploadRule) -> Costs {
-    let uploads = groups.of(group);
-    let mut of = Costs { bytes: uploads.iter().map(|u| u.size).sum(), ..Costs::default() };
-    if groups.alone {
-        of.uploads = uploads.iter().map(|u| u.merged).sum();
-        of.regions = uploads.len() as u32;
-    } else {
-        of.uploads = uploads.len() as u32;
-        let hosts = groups.range(group).map(|index| groups.host(index));
-        let runs = uploads.iter().zip(hosts).map(|(u, buffer)| {
-            let from = HostSlice { buffer, offset: u.src };
-            Run::new(group.local, u.dst..u.dst + u.size, from)
-        });
-        each_run(runs, &mut |_| of.regions += 1);
+    let mut of = Costs::default();
+    let mut last: Option<Run> = None;
+    for (index, u) in group.range().zip(groups.of(group)) {
+        of.uploads += u.merged;
+        of.bytes += u.size;
+        of.regions += 1;
+        if groups.alone {
+            continue;
+        }
+        let from = HostSlice { buffer: groups.host(index), offset: u.src };
+        let next = Run::new(group.local, u.dst..u.dst + u.size, from);
+        if last.as_mut().is_some_and(|run| run.take(next)) {
+            of.regions -= 1;
+        } else {
+            last = Some(next);
+        }
     }
     of.price(rule);
     of

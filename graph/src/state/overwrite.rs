@@ -69,6 +69,13 @@ impl GraphState {
             self.pieces.spare = ranges;
             return;
         }
+        if writes.len() == 1
+            && let Some(write) = writes.clone().next()
+            && let Some(range) = exactly(&mut persistent.ranges, size, &write)
+        {
+            range.overwrite(by.mark(write.level));
+            return;
+        }
         if fits(&persistent.ranges, size, writes.clone()) {
             in_place(&mut persistent.ranges, by, writes);
             return;
@@ -84,6 +91,14 @@ impl GraphState {
         }
         std::mem::swap(&mut persistent.ranges, spare);
     }
+}
+
+/// The range that a write is to all of, if there is one.
+#[inline]
+fn exactly<'a>(ranges: &'a mut [RangeState], size: u64, write: &Written) -> Option<&'a mut RangeState> {
+    let r = ranges.partition_point(|range| range.start < write.start);
+    let end = ranges.get(r + 1).map_or(size, |next| next.start);
+    ranges.get_mut(r).filter(|range| range.start == write.start && end == write.end)
 }
 
 /// Whether each write is to all of a range, and no two become one.

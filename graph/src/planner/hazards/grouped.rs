@@ -7,7 +7,7 @@ use crate::pairs::{PairId, PairTable};
 use crate::planner::groups::{Group, Groups};
 use crate::planner::resolve::Resolved;
 use crate::schedule::{CopyRegion, HazardKind};
-use crate::state::RangeState;
+use crate::state::{Mark, RangeState};
 use std::ops::Range;
 
 /// The outcome.
@@ -91,7 +91,7 @@ pub(super) fn enter(
     out: &mut Hazards,
 ) {
     out.grouped.clear();
-    let mut known = [Known { range: None, list: (0, 0) }; 2];
+    let mut known = [Known::default(); 2];
     for group in &groups.groups {
         let local = &resolved.locals[group.local as usize];
         let ranges = local.backing.and_then(|id| walk.state.get(id)).map_or(&[][..], |p| p.ranges.as_slice());
@@ -119,7 +119,7 @@ pub(super) fn enter(
     place(groups, out);
 }
 
-/// Gives each upload its level. Those that are alone get it later, all the same.
+/// Gives each upload its level. Those that are alone all have the same, and no place for it.
 fn place(groups: &Groups, out: &mut Hazards) {
     if groups.alone {
         return;
@@ -133,52 +133,59 @@ fn place(groups: &Groups, out: &mut Hazards) {
     }
 }
 
-/// The list made last for uploads that write alike, and the range it is about.
-#[derive(Clone, Copy)]
-struct Known<'a> {
-    range: Option<&'a RangeState>,
+/// The list made last for uploads that write alike, and what was there: one write that nothing read since.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    mark: Option<Mark>,
     list: (u32, u32),
 }
 
-/// Whether an upload owes the same to both; `false` says nothing if there is more to compare than one write.
+/// The last write to a range, if it is one and nothing read it since.
 #[inline]
-fn alike(a: &RangeState, b: &RangeState) -> bool {
-    match (a.writes.as_slice(), b.writes.as_slice()) {
-        ([a_write], [b_write]) => a_write == b_write && a.reads.is_empty() && b.reads.is_empty(),
-        _ => false,
+fn one_write(range: &RangeState) -> Option<Mark> {
+    match (range.writes.as_slice(), range.reads.is_empty()) {
+        ([mark], true) => Some(*mark),
+        _ => None,
     }
 }
 
 /// Finds what each upload to a buffer owes.
-fn judge<'a>(
+#[inline]
+fn judge(
     walk: &Walk<'_>,
     pairs: (&PairTable, PairId),
     uploads: &[CopyRegion],
-    ranges: &'a [RangeState],
-    known: &mut Known<'a>,
+    ranges: &[RangeState],
+    known: &mut Known,
     out: &mut Hazards,
 ) {
-    let mut rest = uploads;
-    let mut r = 0;
-    while let Some(first) = rest.first() {
-        r += ranges[r..].iter().skip(1).take_while(|next| next.start <= first.dst).count();
-        let range_end = ranges.get(r + 1).map_or(u64::MAX, |next| next.start);
-        let within = rest.iter().take_while(|u| u.dst + u.size <= range_end).count();
-        if within == 0 {
-            let end = first.dst + first.size;
-            let n = ranges[r..].iter().take_while(|range| range.start < end).count();
+    let start_of = |r: usize| ranges.get(r).map_or(u64::MAX, |range| range.start);
+    let (mut r, mut next) = (0, start_of(1));
+    let mut first = 0;
+    while let Some(upload) = uploads.get(first) {
+        while next <= upload.dst {
+            r += 1;
+            next = start_of(r + 1);
+        }
+        let mut end = first;
+        while uploads.get(end).is_some_and(|u| u.dst + u.size <= next) {
+            end += 1;
+        }
+        if end == first {
+            let upload_end = upload.dst + upload.size;
+            let n = ranges[r..].iter().take_while(|range| range.start < upload_end).count();
             let list = owed(walk, pairs, &ranges[r..r + n], out);
             out.grouped.push(1, list);
-            rest = &rest[1..];
+            first += 1;
             continue;
         }
         // Buffers that the same frame uploaded to owe the same.
-        let range = &ranges[r];
-        if !known.range.is_some_and(|known| alike(known, range)) {
-            *known = Known { range: Some(range), list: owed(walk, pairs, &ranges[r..=r], out) };
+        let mark = one_write(&ranges[r]);
+        if mark.is_none() || mark != known.mark {
+            *known = Known { mark, list: owed(walk, pairs, &ranges[r..=r], out) };
         }
-        out.grouped.push(within, known.list);
-        rest = &rest[within..];
+        out.grouped.push(end - first, known.list);
+        first = end;
     }
 }
 

@@ -36,9 +36,14 @@ pub(super) fn draw_together(
     // The range in which `at` is, and where it ends.
     let (mut r, mut range_end) = (0, end_of(0));
     let (mut at, mut level) = (0, 0);
-    // The range that the last run of writes has taken in: taking it in again would change nothing.
-    let mut taken = usize::MAX;
+    // The range that the last run of writes has taken in: taking it in again would change nothing. And where that ends, as
+    // long as `at` is in it.
+    let (mut taken, mut taken_end) = (usize::MAX, 0);
     for write in writes {
+        if write.start < taken_end && write.start - at <= widest && write.level == level {
+            at = write.end;
+            continue;
+        }
         let joins = !out.is_empty() && at > 0 && write.start - at <= widest;
         while range_end <= at && range_end < size {
             r += 1;
@@ -75,6 +80,7 @@ pub(super) fn draw_together(
         }
         level = write.level;
         at = write.end;
+        taken_end = if taken == r { range_end } else { 0 };
     }
     while at < size {
         while range_end <= at {
