@@ -98,14 +98,14 @@ impl<'a, B: MkGpuBackend> MkPass<'a, B> {
     #[must_use]
     pub fn name(&self) -> &'a str {
         let graph = self.input.graph;
-        graph.node(self.node as usize).map_or("", |n| graph.name(n))
+        graph.node(self.node as usize).map_or("", |n| graph.name(&n))
     }
 
     /// What it declared.
     #[must_use]
     pub fn uses(&self) -> &'a [Use] {
         let graph = self.input.graph;
-        graph.node(self.node as usize).map_or(&[], |n| graph.uses(n))
+        graph.node(self.node as usize).map_or(&[], |n| graph.uses(&n))
     }
 
     /// The backend's buffer behind a resource of the frame.

@@ -4,7 +4,7 @@ use crate::backend::MkGpuBackend;
 use crate::device::lock;
 use crate::gpu::{Inner, MkGpu};
 use crate::{MkError, MkMemoryType};
-use memkit_graph::{FrameGraph, NodeKind, UploadCosts, UploadRule};
+use memkit_graph::{FrameGraph, UploadCosts, UploadRule};
 
 /// How the uploads of frames travel: see [`graph::uploads`](memkit_graph::uploads) for the rule.
 ///
@@ -107,6 +107,5 @@ impl<B: MkGpuBackend> Inner<B> {
 
 /// Whether measuring could be worth it.
 fn has_many(graph: &FrameGraph) -> bool {
-    let nodes = (0..graph.len()).filter_map(|i| graph.node(i));
-    nodes.filter(|n| matches!(n.kind, NodeKind::Upload { .. })).take(FEW).count() == FEW
+    graph.upload_count() >= FEW
 }

@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
-use crate::schedule::{Culled, HostRead, Schedule};
+use crate::schedule::{CopyRegion, Culled, HostRead, Schedule};
 use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
 use crate::uploads::UploadRule;
 use hazards::{NONE, ReadCell, Track};
@@ -51,7 +51,7 @@ pub struct Planner {
 }
 
 /// Declaration order: the prologue's nodes come before the others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Positions {
     first: u32,
     len: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Positions {
 
 impl Positions {
     fn new(graph: &FrameGraph) -> Self {
-        let len = graph.nodes.len() as u32;
+        let len = graph.len() as u32;
         Positions { first: graph.prologue.unwrap_or(0).min(len), len }
     }
 
@@ -114,7 +114,7 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        groups::run(positions, &self.resolved, &mut self.groups);
+        groups::run(graph, positions, &mut self.resolved, options.causes, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
             (graph, positions),
@@ -153,7 +153,7 @@ impl Planner {
         transfers::run(
             graph,
             positions,
-            (&self.resolved, &self.groups, &self.kept),
+            (&self.resolved, &mut self.groups, &self.kept),
             &self.levels,
             &mut self.transfers,
             &mut self.schedule,
@@ -204,6 +204,9 @@ impl Planner {
         state.commits += 1;
         state.next_level = base + u64::from(self.levels.last()) + 1;
         self.keep_grouped(state, base);
+        if self.groups.alone {
+            return;
+        }
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
         for (local, index) in self.resolved.locals.iter().zip(0..) {
             let tracks = self.hazards.tracks(index);
@@ -219,16 +222,24 @@ impl Planner {
 
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
-        let Planner { groups, levels, hazards, resolved, .. } = self;
+        let Planner { groups, levels, resolved, schedule, .. } = self;
+        // The schedule has them as they are, if there is nothing else.
+        let all = if groups.uploads.is_empty() { &schedule.regions } else { &groups.uploads };
         for group in &groups.groups {
             let local = &resolved.locals[group.local as usize];
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let mapped = !hazards.tracks(group.local).as_slice().is_empty();
+            let mapped = local.read || local.host_visible;
             let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-            let level = |u: &groups::Grouped| levels.level[u.position as usize];
-            let write = |u: &groups::Grouped| Written { start: u.start, end: u.end, level: level(u) };
-            state.overwrite(id, By { pair, base }, uploads.iter().map(write));
+            let uploads = all.get(group.range()).unwrap_or(&[]).iter();
+            let by = By { pair, base };
+            let write = |u: &CopyRegion, level| Written { start: u.dst, end: u.dst + u.size, level };
+            match levels.grouped {
+                Some(level) => state.overwrite(id, by, uploads.map(|u| write(u, level))),
+                None => {
+                    let level = |u| levels.level[groups.position(u) as usize];
+                    state.overwrite(id, by, uploads.map(|u| write(u, level(u))));
+                }
+            }
         }
     }
 

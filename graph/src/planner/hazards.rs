@@ -16,7 +16,7 @@ use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
 use crate::access::Access;
 use crate::coverage::Coverage;
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, Mode, NodeKind, Order};
+use crate::frame::{FrameGraph, Mode, Order};
 use crate::pairs::{PairId, PairTable};
 use crate::schedule::HazardKind;
 use crate::state::GraphState;
@@ -143,7 +143,9 @@ pub(crate) fn run(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    begin(resolved, graph.nodes.len(), out);
+    // Grouped uploads that are alone need no places of their own.
+    let nodes = if groups.alone { 0 } else { positions.len() };
+    begin(resolved, nodes as usize, out);
     out.only_passes = groups.uploads.is_empty();
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
@@ -166,7 +168,7 @@ pub(crate) fn run(
             out.level[position as usize] = out.above;
         }
     }
-    out.skip_to(positions.len(), causes);
+    out.skip_to(nodes, causes);
     out.begin_node(causes);
     host(&mut pairs, &resolved.locals, out);
     state.pairs = pairs;
@@ -184,10 +186,10 @@ fn node(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    let node = &walk.graph.nodes[walk.positions.node(position) as usize];
-    let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
+    let entry = walk.graph.entry(walk.positions.node(position));
+    let uses = resolved.uses_of(entry);
     let locals = resolved.locals.as_slice();
-    out.only_passes &= node.kind == NodeKind::Pass;
+    out.only_passes &= entry.is_pass();
     while let Some((then, order)) = out.orders.get(*orders).copied()
         && then <= position
     {
@@ -267,8 +269,7 @@ fn collect_orders(
 fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Resolved, out: &mut Hazards) {
     let src = Source::Node(walk.positions.of(order.first.index));
     let mut accesses = |node: u32, extra: Access| -> SmallVec<[PairId; 4]> {
-        let node = &walk.graph.nodes[node as usize];
-        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
+        let uses = resolved.uses_of(walk.graph.entry(node));
         let mut found: SmallVec<[PairId; 4]> = uses.iter().map(|u| u.pair).collect();
         if extra != Access::NONE {
             found.push(pairs.intern(extra));
@@ -381,8 +382,7 @@ impl Hazards {
             Source::Node(position)
                 if walk.uploads.contains(&hazard.src_pair) || hazard.kind == HazardKind::Order =>
             {
-                let node = &walk.graph.nodes[walk.positions.node(position) as usize];
-                matches!(node.kind, NodeKind::Upload { .. })
+                walk.graph.entry(walk.positions.node(position)).is_upload()
             }
             _ => false,
         }

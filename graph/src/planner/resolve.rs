@@ -5,12 +5,11 @@ mod uploads;
 use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
+use crate::frame::{Entry, FrameGraph, Mode, Node, NodeKind, Use};
 use crate::pairs::{BEYOND, PairId, PairTable};
 use crate::resource::{Resource, ResourceId, ResourceSlice};
 use crate::state::GraphState;
-pub(crate) use uploads::Upload;
-use uploads::uploads;
+use uploads::{Together, uploads};
 
 /// A resource of this frame.
 #[derive(Clone, Copy, Debug)]
@@ -63,14 +62,28 @@ impl ResolvedUse {
     }
 }
 
+impl Resolved {
+    /// The uses of a node.
+    #[inline]
+    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> &[ResolvedUse] {
+        match entry {
+            Entry::Upload(number) => std::slice::from_ref(&self.uploads[number]),
+            Entry::Node(node) => &self.uses[node.uses.0 as usize..node.uses.1 as usize],
+        }
+    }
+}
+
 /// The outcome, and the memory the look-ups need.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
-    /// The uploads, in the order of the frame's nodes.
-    pub(crate) uploads: Vec<Upload>,
+    /// The uses of its uploads, likewise, once [settled](Self::settle_uploads).
+    pub(crate) uploads: Vec<ResolvedUse>,
+    /// The local resource of each of its uploads.
+    pub(crate) upload_locals: Vec<u32>,
+    pub(crate) together: Together,
     /// Per slot of the state: the frame that last used it, and its local number there.
     slots: Vec<(u32, u32)>,
     /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
@@ -96,6 +109,8 @@ pub(crate) fn run(
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
     out.uploads.clear();
+    out.upload_locals.clear();
+    out.together = Together::NONE;
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
     out.all_needed = graph.prologue.is_none();
@@ -110,17 +125,23 @@ pub(crate) fn run(
         }
     }
     let copy_write = state.pairs.intern(Access::COPY_WRITE);
+    out.upload_pairs = [copy_write; 2];
     // Neighbours are often alike.
     let mut last = (Access::COPY_WRITE, copy_write);
     let mut number = 0;
-    while let Some(node) = graph.nodes.get(number) {
-        if let NodeKind::Upload { .. } = node.kind {
-            let fine = uploads(graph, state, number, copy_write, out);
-            number += fine;
+    while number < graph.len() {
+        let entry = graph.entry(number as u32);
+        if let Entry::Upload(_) = entry {
+            let fine = uploads(graph, state, copy_write, out);
             if fine > 0 {
+                number += fine;
                 continue;
             }
+            odd_upload(graph, state, backings, (number, &mut last), out, errors);
+            number += 1;
+            continue;
         }
+        let Entry::Node(node) = entry else { break };
         number += 1;
         let first = out.uses.len();
         let mut seen = node.side_effects;
@@ -136,29 +157,51 @@ pub(crate) fn run(
         }
     }
     for order in &graph.orders {
-        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
+        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.len();
         if !known(order.first) || !known(order.then) {
             errors.push(GraphError::ForeignPass);
             continue;
         }
-        for (pass, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
-            let node = &graph.nodes[pass.index()];
+        for (order_of, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
             let stages = state.pairs.missing(access.stages);
             if !stages.is_empty() {
-                let pass = label::node(graph, state, node);
+                let pass = label::at(graph, state, order_of.index);
                 errors.push(GraphError::StageNotOnDevice {
                     pass,
                     of: "for an explicit order".to_owned(),
                     stages,
                 });
             }
-            if let (NodeKind::Upload { .. }, Some(u)) = (node.kind, out.uses.get(node.uses.0 as usize)) {
+            if let Entry::Upload(number) = graph.entry(order_of.index)
+                && let Some(&local) = out.upload_locals.get(number)
+            {
                 // What is in error has no local resource.
-                if let Some(local) = out.locals.get_mut(u.local as usize) {
+                if let Some(local) = out.locals.get_mut(local as usize) {
                     local.entangled = true;
                 }
             }
         }
+    }
+}
+
+/// An upload that has to be looked at closely, or is to a transient.
+fn odd_upload(
+    graph: &FrameGraph,
+    state: &mut GraphState,
+    backings: &[Option<ResourceId>],
+    (number, last): (usize, &mut (Access, PairId)),
+    out: &mut Resolved,
+    errors: &mut Vec<GraphError>,
+) {
+    let Some(node) = graph.node(number) else { return };
+    let [u] = graph.uses(&node) else { return };
+    resolve_use(graph, state, backings, &node, (u, last), out, errors);
+    // Its use stands among those of other uploads.
+    let Some(resolved) = out.uses.pop() else { return };
+    out.upload_locals.push(resolved.local);
+    out.together.ascend = false;
+    if errors.is_empty() {
+        check_node(graph, state, &node, &[resolved], &out.locals, errors);
     }
 }
 

@@ -300,9 +300,8 @@ pub(super) fn uninitialized(
     local: &Local,
     errors: &mut Vec<GraphError>,
 ) {
-    let node = &walk.graph.nodes[walk.positions.node(position) as usize];
     errors.push(GraphError::Uninitialized {
-        pass: label::node(walk.graph, walk.state, node),
+        pass: label::at(walk.graph, walk.state, walk.positions.node(position)),
         resource: label::resource(walk.graph, walk.state, local.resource),
         range,
     });
