@@ -159,11 +159,22 @@ impl Facts {
         }
     }
 
-    /// Whether it can be declared in this mode of a buffer with these flags. `false` says only that it has to be looked
-    /// at closely.
+    /// What a buffer needs for it to be declared in this mode, to be judged by [`met`](Self::met).
+    #[inline]
+    pub(crate) fn needs_for(&self, mode: Mode) -> u32 {
+        if self.modes >> mode as u8 & 1 != 0 { self.needs } else { 0 }
+    }
+
+    /// Whether a buffer with these flags has what is needed. `false` says only that it has to be looked at closely.
+    #[inline]
+    pub(crate) fn met(needs: u32, usage: BufferUsage) -> bool {
+        (usage.bits() | Self::PLAIN) & needs != 0
+    }
+
+    /// Both at once.
     #[inline]
     pub(crate) fn plainly_allowed(&self, mode: Mode, usage: BufferUsage) -> bool {
-        self.modes >> mode as u8 & 1 != 0 && (usage.bits() | Self::PLAIN) & self.needs != 0
+        Self::met(self.needs_for(mode), usage)
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn run(positions: Positions, resolved: &Resolved, out: &mut Groups) {
         return;
     }
     out.grouped.clear();
-    out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled));
+    out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled()));
     sort(positions, resolved, out);
     cut(out);
     leave_walked(positions, resolved, out);
@@ -80,7 +80,7 @@ pub(crate) fn run(positions: Positions, resolved: &Resolved, out: &mut Groups) {
 fn sort(positions: Positions, resolved: &Resolved, out: &mut Groups) {
     let Groups { uploads, grouped, order, spare, .. } = out;
     let from = &resolved.uploads;
-    let entangled = resolved.locals.iter().any(|l| l.entangled);
+    let entangled = resolved.locals.iter().any(|l| l.entangled());
     let (mut last, mut sorted) = ((0, 0), true);
     order.clear();
     order.extend((0u32..).zip(from).map(|(index, u)| {

@@ -80,7 +80,7 @@ pub(super) fn enter(
         if walk.causes {
             explain(walk, (pairs, pair), uploads, ranges, out);
         }
-        if local.read || local.host_visible {
+        if local.read() || local.host_visible {
             let tracks = out.in_parts(group.local);
             lay(uploads, ranges, local.size, |start, write, prior| {
                 let pair = if write == NONE { 0 } else { pair };

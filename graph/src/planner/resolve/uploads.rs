@@ -38,7 +38,9 @@ pub(super) fn uploads(
     if !state.pairs.facts(pair).plainly_allowed(Mode::Overwrite, of.usage) {
         return 0;
     }
-    of.entangled |= of.read;
+    if of.read() {
+        of.tangle();
+    }
     let size = of.size;
     let rest = graph.nodes.get(first..).unwrap_or(&[]);
     // Uploads have one use each, so theirs stand one after the other too.
