@@ -1,7 +1,7 @@
 //! What one hazard still needs.
 
 use super::needs::{ChainNeed, ExecNeed, MemoryNeed, push_new};
-use super::{Asked, Calls};
+use super::{Asked, Calls, Frame};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
 use crate::planner::hazards::Hazard;
@@ -78,9 +78,9 @@ fn without_host(pairs: &PairTable, stages: u64) -> u64 {
 }
 
 impl Calls {
-    /// Takes in what one hazard still needs; its source happened at `level`.
+    /// Takes in what one hazard of the call before a level still needs.
     #[inline]
-    pub(super) fn ask(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: Hazard) {
+    pub(super) fn ask(&mut self, frame: Frame<'_>, level: u32, cover: &Coverage, hazard: Hazard) {
         let kind = match hazard.kind {
             HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => Asked::Memory,
             HazardKind::WriteAfterRead => Asked::Exec,
@@ -91,6 +91,31 @@ impl Calls {
         if self.asked.contains(&key) {
             return;
         }
+        let (pairs, ran) = (frame.pairs, frame.level_of(hazard.src));
+        if kind == Asked::Memory && ran + 1 == frame.base + u64::from(level) {
+            // No call was between: nothing of it is covered.
+            if self.asked.is_empty() && self.needs.is_empty() {
+                self.alone = Some((hazard.src_pair, hazard.dst_pair));
+            } else {
+                self.enter_alone(pairs);
+                self.needs.add_whole(pairs, (hazard.src_pair, hazard.dst_pair));
+            }
+            self.asked.push(key);
+            return;
+        }
+        self.enter_alone(pairs);
+        self.ask_covered(pairs, cover, ran, (hazard, key));
+    }
+
+    /// Takes in what is left of the needs of a hazard, whose source happened at `level`.
+    fn ask_covered(
+        &mut self,
+        pairs: &PairTable,
+        cover: &Coverage,
+        level: u64,
+        (hazard, key): (Hazard, (PairId, PairId, Asked)),
+    ) {
+        let kind = key.2;
         let literal = match kind {
             Asked::Memory => self.ask_memory(pairs, cover, level, &hazard),
             Asked::Exec => self.ask_exec(pairs, cover, level, &hazard),
@@ -101,6 +126,14 @@ impl Calls {
         };
         if literal {
             self.asked.push(key);
+        }
+    }
+
+    /// Enters what was asked for alone among the needs of the call.
+    #[inline]
+    pub(super) fn enter_alone(&mut self, pairs: &PairTable) {
+        if let Some(alone) = self.alone.take() {
+            self.needs.add_whole(pairs, alone);
         }
     }
 
