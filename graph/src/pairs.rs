@@ -185,6 +185,9 @@ pub(crate) struct Atom {
     pub(crate) access: AccessFlags,
 }
 
+/// Number of places in [`PairTable::cache`].
+const CACHE: usize = 64;
+
 /// Every access seen so far. Only grows.
 #[derive(Clone, Debug)]
 pub(crate) struct PairTable {
@@ -192,7 +195,7 @@ pub(crate) struct PairTable {
     /// Per pair, the little that is asked for of every use.
     facts: Vec<Facts>,
     /// Direct-mapped: the pair last found under a hash of its bits.
-    cache: [(Access, PairId); 64],
+    cache: Vec<(Access, PairId)>,
     stages: Vec<Stages>,
     atoms: Vec<Atom>,
     /// Stages that the device runs: umbrella stages stand for these only.
@@ -208,7 +211,8 @@ impl Default for PairTable {
 impl PairTable {
     /// For a device that runs these stages.
     pub(crate) fn new(supported: Stages) -> Self {
-        let mut table = PairTable { supported, ..PairTable::vacant() };
+        let cache = vec![(Access::NONE, 0); CACHE];
+        let mut table = PairTable { cache, supported, ..PairTable::vacant() };
         table.add(Access::NONE);
         table
     }
@@ -218,7 +222,7 @@ impl PairTable {
         PairTable {
             pairs: Vec::new(),
             facts: Vec::new(),
-            cache: [(Access::NONE, 0); 64],
+            cache: Vec::new(),
             stages: Vec::new(),
             atoms: Vec::new(),
             supported: Stages::all(),
@@ -234,12 +238,11 @@ impl PairTable {
     pub(crate) fn intern(&mut self, access: Access) -> PairId {
         let mixed =
             (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let slot = (mixed >> 58) as usize;
-        let (cached, id) = self.cache[slot];
-        if cached == access {
-            return id;
+        let slot = (mixed >> 58) as usize % CACHE;
+        match self.cache.get(slot) {
+            Some(&(cached, id)) if cached == access => id,
+            _ => self.intern_slowly(access, slot),
         }
-        self.intern_slowly(access, slot)
     }
 
     #[cold]
@@ -248,8 +251,8 @@ impl PairTable {
         let found = self.pairs.iter().position(|p| p.access == canonical);
         let id = found.unwrap_or_else(|| self.add(canonical));
         let id = PairId::try_from(id).unwrap_or(0);
-        if canonical == access {
-            self.cache[slot] = (access, id);
+        if let Some(cached) = self.cache.get_mut(slot).filter(|_| canonical == access) {
+            *cached = (access, id);
         }
         id
     }

@@ -23,7 +23,6 @@ use crate::state::GraphState;
 use covered::Covered;
 use smallvec::SmallVec;
 use std::ops::Range;
-use uses::{judge_write, keep_write, read, write};
 use whole::{Used, Whole};
 
 pub(crate) const NONE: u32 = u32::MAX;
@@ -110,6 +109,25 @@ pub(crate) struct Hazards {
     above: u32,
     /// The hazards of the node that is walked that stand for others: one a relation, so few.
     standing: Vec<Standing>,
+    /// The last of them that is a read after a write.
+    near: Near,
+}
+
+/// A read after a write that stands for others between the same two accesses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Near {
+    /// By [`Near::between`]; 0 if there is none.
+    key: u32,
+    /// Of the writer.
+    level: u32,
+}
+
+impl Near {
+    /// The accesses: of the writer, which is not the access that is nothing and has number 0, and of the reader.
+    #[inline]
+    fn between(write: PairId, read: PairId) -> u32 {
+        u32::from(write) << 16 | u32::from(read)
+    }
 }
 
 /// A hazard in `list`, and what it is compared by.
@@ -126,9 +144,12 @@ struct Walk<'a> {
     state: &'a GraphState,
     cover: &'a Coverage,
     positions: Positions,
+    locals: &'a [Local],
     causes: bool,
     /// The accesses of uploads: copied and scattered.
     uploads: [PairId; 2],
+    pairs: &'a mut PairTable,
+    errors: &'a mut Vec<GraphError>,
 }
 
 /// Walks the frame forwards.
@@ -148,11 +169,12 @@ pub(crate) fn run(
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
     let uploads = resolved.upload_pairs;
+    let locals = resolved.locals.as_slice();
     out.covered.begin(&pairs);
-    let walk = Walk { graph, state, cover, positions, causes, uploads };
-    grouped::enter(&walk, &pairs, (resolved, groups), out);
+    let pairs_now = &mut pairs;
+    let mut walk = Walk { graph, state, cover, positions, locals, causes, uploads, pairs: pairs_now, errors };
+    grouped::enter(&walk, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
-    let mut orders = 0;
     for &(begin, end) in &groups.walked {
         out.skip_to(begin, causes);
         for position in begin..end {
@@ -161,66 +183,57 @@ pub(crate) fn run(
                 parts = &parts[1..];
             }
             if kept.keep[position as usize] {
-                node(&walk, &mut pairs, position, resolved, parts, &mut orders, out, errors);
+                node(&mut walk, position, resolved, parts, out);
             }
             out.level[position as usize] = out.above;
         }
     }
     out.skip_to(positions.len(), causes);
     out.begin_node(causes);
-    host(&mut pairs, &resolved.locals, out);
+    host(walk.pairs, locals, out);
     state.pairs = pairs;
 }
 
 /// Enters the uses of one node that is kept; `parts` begins with those of it, if it is kept in part only.
-#[expect(clippy::too_many_arguments, reason = "one step of the walk")]
-fn node(
-    walk: &Walk<'_>,
-    pairs: &mut PairTable,
-    position: u32,
-    resolved: &Resolved,
-    parts: &[Part],
-    orders: &mut usize,
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) {
+#[inline]
+fn node(walk: &mut Walk<'_>, position: u32, resolved: &Resolved, parts: &[Part], out: &mut Hazards) {
     let node = &walk.graph.nodes[walk.positions.node(position) as usize];
-    let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-    let locals = resolved.locals.as_slice();
+    let uses = resolved.uses.get(node.uses.0 as usize..node.uses.1 as usize).unwrap_or(&[]);
     out.only_passes &= node.kind == NodeKind::Pass;
-    while let Some((then, order)) = out.orders.get(*orders).copied()
-        && then <= position
-    {
-        *orders += 1;
-        explicit(walk, pairs, order, resolved, out);
+    while let Some((_, order)) = out.orders.pop_if(|o| o.0 <= position) {
+        explicit(walk, order, resolved, out);
     }
     if parts.first().is_some_and(|p| p.position == position) {
         for part in parts.iter().take_while(|p| p.position == position) {
             let u = ResolvedUse { start: part.start, end: part.end, whole: false, ..uses[0] };
-            write(walk, pairs, position, &u, locals, out, errors);
+            uses::write(walk, position, &u, out);
         }
         return;
     }
+    enter(walk, position, uses, out);
+}
+
+/// Enters the uses of one node: what it reads, then what it writes.
+#[inline(never)]
+fn enter(walk: &mut Walk<'_>, position: u32, uses: &[ResolvedUse], out: &mut Hazards) {
     let mut writes = 0;
+    let mut last = uses.first();
     for u in uses {
-        if u.mode == Mode::Read {
-            read(walk, pairs, position, u, locals, out, errors);
-        } else {
+        if u.mode != Mode::Read {
             writes += 1;
+            last = Some(u);
+        } else if !whole::read(walk, position, u, out) {
+            uses::read(walk, position, u, out);
         }
     }
-    if writes == 1 {
-        if let Some(u) = uses.iter().find(|u| u.writes()) {
-            write(walk, pairs, position, u, locals, out, errors);
+    match last {
+        Some(u) if writes == 1 => {
+            if !whole::write(walk, position, u, out) {
+                uses::write(walk, position, u, out);
+            }
         }
-    } else if writes > 1 {
-        // One write must not hide from another what was there before the pass.
-        for u in uses.iter().filter(|u| u.writes()) {
-            judge_write(walk, pairs, position, u, locals, out, errors);
-        }
-        for u in uses.iter().filter(|u| u.writes()) {
-            keep_write(walk, pairs, position, u, locals, out);
-        }
+        _ if writes > 1 => uses::write_several(walk, position, uses, out),
+        _ => {}
     }
 }
 
@@ -243,7 +256,7 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.wholes.resize(resolved.locals.len(), Whole::UNTOUCHED);
 }
 
-/// Sorts the orders between kept nodes by the position of the later one. Returns whether all go with the order of
+/// Sorts the orders between kept nodes by the position of the later one, the last first. Returns whether all go with the order of
 /// declaration.
 fn collect_orders(
     graph: &FrameGraph,
@@ -259,22 +272,24 @@ fn collect_orders(
             forward &= first < then;
         }
     }
-    out.sort_by_key(|o| o.0);
+    // The last of them is taken first.
+    out.reverse();
+    out.sort_by_key(|o| std::cmp::Reverse(o.0));
     forward
 }
 
 /// Enters the hazards of one explicit order: between all that both passes declare.
-fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Resolved, out: &mut Hazards) {
+fn explicit(walk: &mut Walk<'_>, order: Order, resolved: &Resolved, out: &mut Hazards) {
     let src = Source::Node(walk.positions.of(order.first.index));
     let mut accesses = |node: u32, extra: Access| -> SmallVec<[PairId; 4]> {
         let node = &walk.graph.nodes[node as usize];
         let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
         let mut found: SmallVec<[PairId; 4]> = uses.iter().map(|u| u.pair).collect();
         if extra != Access::NONE {
-            found.push(pairs.intern(extra));
+            found.push(walk.pairs.intern(extra));
         }
         if found.is_empty() {
-            found.push(pairs.intern(ANYTHING));
+            found.push(walk.pairs.intern(ANYTHING));
         }
         found.sort_unstable();
         found.dedup();
@@ -298,6 +313,7 @@ impl Hazards {
             self.details_begin.push(self.details.len() as u32);
         }
         self.standing.clear();
+        self.near = Near::default();
         self.above = 0;
     }
 
@@ -307,6 +323,16 @@ impl Hazards {
         if causes {
             self.details_begin.resize(position as usize, self.details.len() as u32);
         }
+    }
+
+    /// The list of reads with another at its head, if it is not there already.
+    #[inline]
+    fn note_read(&mut self, head: u32, node: u32, pair: PairId) -> u32 {
+        if self.reads.get(head as usize).is_some_and(|c| c.node == node && c.pair == pair) {
+            return head;
+        }
+        self.reads.push(ReadCell { node, next: head, pair });
+        (self.reads.len() - 1) as u32
     }
 
     /// Enters a hazard of the node that is walked.
@@ -324,6 +350,13 @@ impl Hazards {
                 self.list.push(hazard);
             }
             return;
+        }
+        if let (HazardKind::ReadAfterWrite, Source::Node(_)) = (hazard.kind, hazard.src)
+            && !walk.causes
+        {
+            let key = Near::between(hazard.src_pair, hazard.dst_pair);
+            let level = if key == self.near.key { level.max(self.near.level) } else { level };
+            self.near = Near { key, level };
         }
         let relation = hazard.relation();
         if let Some(known) = self.standing.iter_mut().find(|s| s.relation == relation) {

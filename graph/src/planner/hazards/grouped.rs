@@ -56,10 +56,10 @@ impl Owed {
 /// Judges all grouped uploads.
 pub(super) fn enter(
     walk: &Walk<'_>,
-    pairs: &PairTable,
     (resolved, groups): (&Resolved, &Groups),
     out: &mut Hazards,
 ) {
+    let pairs = &*walk.pairs;
     out.grouped.list.clear();
     out.grouped.of.clear();
     out.grouped.owing = 0;
