@@ -15,7 +15,7 @@ mod repeat;
 mod widen;
 
 use super::Positions;
-use super::hazards::{Hazards, Source};
+use super::hazards::{Hazards, Relation, Source};
 use super::order::{self, Levels};
 use crate::coverage::{Coverage, EntryScopes};
 use crate::pairs::{AtomIndex, PairId, PairTable};
@@ -32,9 +32,9 @@ pub(crate) struct Calls {
     pub(crate) scopes: Vec<EntryScopes>,
     needs: Needs,
     /// Relations already asked for in the current call.
-    asked: Vec<(PairId, PairId, Asked)>,
+    asked: Vec<Relation>,
     /// What the current call is asked for, if that is one relation to the level right above: not among the needs yet.
-    alone: Option<Relation>,
+    alone: Option<Whole>,
     repeat: Repeat,
     /// Hazards of the current call against earlier frames.
     earlier: Vec<Earlier>,
@@ -47,15 +47,7 @@ pub(crate) struct Calls {
 }
 
 /// All that one access wrote towards all of another.
-pub(super) type Relation = (PairId, PairId);
-
-/// Which dependencies were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Memory,
-    Exec,
-    Both,
-}
+pub(super) type Whole = (PairId, PairId);
 
 /// What the phase looks at.
 #[derive(Clone, Copy)]
@@ -122,14 +114,14 @@ impl Calls {
         let Frame { pairs, hazards, levels, .. } = frame;
         for &position in levels.nodes(level) {
             for hazard in order::of(hazards, position) {
-                match hazard.src {
+                match hazard.src() {
                     Source::Node(_) => self.ask(frame, level, cover, *hazard),
                     Source::Earlier(level) => self.note_earlier(pairs, cover, level, *hazard),
                 }
             }
         }
         for hazard in levels.owed(level) {
-            if let Source::Earlier(level) = hazard.src {
+            if let Source::Earlier(level) = hazard.src() {
                 self.note_earlier(pairs, cover, level, *hazard);
             }
         }

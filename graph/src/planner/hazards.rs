@@ -6,6 +6,7 @@
 
 mod covered;
 pub(crate) mod grouped;
+mod hazard;
 mod uses;
 mod whole;
 
@@ -21,29 +22,12 @@ use crate::pairs::{PairId, PairTable};
 use crate::schedule::HazardKind;
 use crate::state::GraphState;
 use covered::Covered;
+pub(crate) use hazard::{Hazard, Relation, Source};
 use smallvec::SmallVec;
 use std::ops::Range;
 use whole::{Used, Whole};
 
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// Who comes first in a hazard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A kept node, by position.
-    Node(u32),
-    /// Something at this level of an earlier frame.
-    Earlier(u64),
-}
-
-/// One hazard; whose it is follows from where it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hazard {
-    pub(crate) src: Source,
-    pub(crate) src_pair: PairId,
-    pub(crate) dst_pair: PairId,
-    pub(crate) kind: HazardKind,
-}
 
 /// What a cause says beyond its hazard.
 #[derive(Clone, Debug)]
@@ -105,37 +89,20 @@ pub(crate) struct Hazards {
     pub(crate) grouped: grouped::Owed,
     orders: Vec<(u32, Order)>,
     covered: Covered,
+    /// Where the hazards of the node that is walked begin in `list`.
+    first: usize,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
-    /// The hazards of the node that is walked that stand for others: one a relation, so few.
-    standing: Vec<Standing>,
-    /// The last of them that is a read after a write.
     near: Near,
 }
 
-/// A read after a write that stands for others between the same two accesses.
+/// The hazard that the node that is walked got last, as far as others are compared with it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Near {
-    /// By [`Near::between`]; 0 if there is none.
-    key: u32,
-    /// Of the writer.
+    /// Between two times the access that is nothing, if there is none.
+    relation: Relation,
+    /// Of its source.
     level: u32,
-}
-
-impl Near {
-    /// The accesses: of the writer, which is not the access that is nothing and has number 0, and of the reader.
-    #[inline]
-    fn between(write: PairId, read: PairId) -> u32 {
-        u32::from(write) << 16 | u32::from(read)
-    }
-}
-
-/// A hazard in `list`, and what it is compared by.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    relation: u64,
-    level: u32,
-    at: u32,
 }
 
 /// What the walk looks at beside the map.
@@ -146,6 +113,8 @@ struct Walk<'a> {
     positions: Positions,
     locals: &'a [Local],
     causes: bool,
+    /// Whether a hazard may stand for others without a trace of these.
+    forget: bool,
     /// The accesses of uploads: copied and scattered.
     uploads: [PairId; 2],
     pairs: &'a mut PairTable,
@@ -171,8 +140,9 @@ pub(crate) fn run(
     let uploads = resolved.upload_pairs;
     let locals = resolved.locals.as_slice();
     out.covered.begin(&pairs);
-    let pairs_now = &mut pairs;
-    let mut walk = Walk { graph, state, cover, positions, locals, causes, uploads, pairs: pairs_now, errors };
+    let forget = out.forward && !causes;
+    let pairs_of = &mut pairs;
+    let mut walk = Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
     grouped::enter(&walk, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     for &(begin, end) in &groups.walked {
@@ -299,7 +269,7 @@ fn explicit(walk: &mut Walk<'_>, order: Order, resolved: &Resolved, out: &mut Ha
     let thens = accesses(order.then.index, order.then_access);
     for &src_pair in &firsts {
         for &dst_pair in &thens {
-            let hazard = Hazard { src, src_pair, dst_pair, kind: HazardKind::Order };
+            let hazard = Hazard::new(src, src_pair, dst_pair, HazardKind::Order);
             out.push(walk, hazard, || Detail { local: None, range: 0..0, coarsened: false });
         }
     }
@@ -308,11 +278,11 @@ fn explicit(walk: &mut Walk<'_>, order: Order, resolved: &Resolved, out: &mut Ha
 impl Hazards {
     #[inline]
     fn begin_node(&mut self, causes: bool) {
-        self.begin.push(self.list.len() as u32);
+        self.first = self.list.len();
+        self.begin.push(self.first as u32);
         if causes {
             self.details_begin.push(self.details.len() as u32);
         }
-        self.standing.clear();
         self.near = Near::default();
         self.above = 0;
     }
@@ -341,49 +311,44 @@ impl Hazards {
         if walk.causes {
             self.details.push((hazard, detail()));
         }
-        let level = self.level_of(hazard.src);
+        let moves = self.may_move(walk, &hazard);
+        if self.forward && !moves {
+            self.settle(hazard, self.level_of(hazard));
+            return;
+        }
+        self.above = self.above.max(self.level_of(hazard) + 1);
+        let hazard = if moves { hazard.moving() } else { hazard };
+        // Only neighbours are compared: a pass may read a thousand uploads.
+        if self.own().last() != Some(&hazard) {
+            self.list.push(hazard);
+        }
+    }
+
+    /// Enters a hazard whose source stays at this level: of those with one relation, that with the latest source stands
+    /// for all.
+    #[inline]
+    fn settle(&mut self, hazard: Hazard, level: u32) {
         self.above = self.above.max(level + 1);
-        if !self.forward || self.may_move(walk, &hazard) {
-            // Only neighbours are compared: a pass may read a thousand uploads.
-            let own = self.begin.last().is_some_and(|&begin| (begin as usize) < self.list.len());
-            if !own || self.list.last() != Some(&hazard) {
-                self.list.push(hazard);
+        for known in self.list.iter_mut().skip(self.first) {
+            if known.relation() == hazard.relation() {
+                if known.is_before(hazard, level_of(&self.level, *known), level) {
+                    *known = hazard;
+                }
+                return;
             }
-            return;
         }
-        if let (HazardKind::ReadAfterWrite, Source::Node(_)) = (hazard.kind, hazard.src)
-            && !walk.causes
-        {
-            let key = Near::between(hazard.src_pair, hazard.dst_pair);
-            let level = if key == self.near.key { level.max(self.near.level) } else { level };
-            self.near = Near { key, level };
-        }
-        let relation = hazard.relation();
-        if let Some(known) = self.standing.iter_mut().find(|s| s.relation == relation) {
-            let stands = &mut self.list[known.at as usize];
-            if stands.src.is_before(hazard.src, known.level, level) {
-                known.level = level;
-                stands.src = hazard.src;
-            }
-            return;
-        }
-        self.standing.push(Standing { relation, level, at: self.list.len() as u32 });
         self.list.push(hazard);
     }
 
-    /// Whether the hazard entered last stands for one against a node that may not be moved.
-    #[inline]
-    fn stands_for(&self, node: u32, hazard: &Hazard) -> bool {
-        let level = self.level.get(node as usize);
-        self.standing.last().is_some_and(|s| s.relation == hazard.relation() && level <= Some(&s.level))
+    /// The hazards of the node that is walked.
+    fn own(&self) -> &[Hazard] {
+        self.list.get(self.first..).unwrap_or(&[])
     }
 
+    /// The level of a hazard's source in this frame.
     #[inline]
-    fn level_of(&self, src: Source) -> u32 {
-        match src {
-            Source::Node(position) => self.level.get(position as usize).copied().unwrap_or(0),
-            Source::Earlier(_) => 0,
-        }
+    fn level_of(&self, hazard: Hazard) -> u32 {
+        level_of(&self.level, hazard)
     }
 
     /// What the frame did to the ranges of a resource.
@@ -409,10 +374,11 @@ impl Hazards {
     }
 
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
+    #[inline]
     fn may_move(&self, walk: &Walk<'_>, hazard: &Hazard) -> bool {
-        match hazard.src {
+        match hazard.src() {
             Source::Node(position)
-                if walk.uploads.contains(&hazard.src_pair) || hazard.kind == HazardKind::Order =>
+                if walk.uploads.contains(&hazard.src_pair()) || hazard.kind() == HazardKind::Order =>
             {
                 let node = &walk.graph.nodes[walk.positions.node(position) as usize];
                 matches!(node.kind, NodeKind::Upload { .. })
@@ -422,23 +388,12 @@ impl Hazards {
     }
 }
 
-impl Hazard {
-    /// Two hazards of one node with the same relation ask for the same, but for when the source ran.
-    #[inline]
-    pub(crate) fn relation(&self) -> u64 {
-        let earlier = u64::from(matches!(self.src, Source::Earlier(_)));
-        u64::from(self.src_pair) << 32 | u64::from(self.dst_pair) << 16 | (self.kind as u64) << 1 | earlier
-    }
-}
-
-impl Source {
-    /// Whether it runs before another, given their levels in this frame.
-    #[inline]
-    pub(crate) fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
-        match (self, other) {
-            (Source::Earlier(a), Source::Earlier(b)) => a < b,
-            _ => level < other_level,
-        }
+/// The level of a hazard's source in this frame: 0 for earlier ones.
+#[inline]
+fn level_of(levels: &[u32], hazard: Hazard) -> u32 {
+    match hazard.src() {
+        Source::Node(position) => levels.get(position as usize).copied().unwrap_or(0),
+        Source::Earlier(_) => 0,
     }
 }
 
@@ -471,12 +426,8 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
             Used::InParts => parts.as_slice(),
         };
         for (i, track) in tracks.iter().enumerate().filter(|(_, t)| t.write != NONE) {
-            let hazard = Hazard {
-                src: Source::Node(track.write),
-                src_pair: track.pair,
-                dst_pair,
-                kind: HazardKind::ReadAfterWrite,
-            };
+            let kind = HazardKind::ReadAfterWrite;
+            let hazard = Hazard::within(Relation::within(track.pair, dst_pair, kind), track.write);
             let end = tracks.get(i + 1).map_or(local.size, |t| t.start);
             out.host.push(hazard);
             out.host_details.push(Detail {

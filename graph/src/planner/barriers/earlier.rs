@@ -4,7 +4,7 @@ use super::{Calls, Frame};
 use super::ask::unseen;
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairTable};
-use crate::planner::hazards::Hazard;
+use crate::planner::hazards::{Hazard, Relation};
 use crate::schedule::{HazardKind, Schedule};
 use smallvec::SmallVec;
 
@@ -22,7 +22,7 @@ pub(super) struct Earlier {
 /// The relation that was judged last, and the level below which all of it is covered. What is covered stays so.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Served {
-    relation: u64,
+    relation: Relation,
     covered: u64,
 }
 
@@ -34,11 +34,11 @@ impl Calls {
         if relation == self.served.relation && level < self.served.covered {
             return;
         }
-        let covered = match hazard.kind {
+        let covered = match hazard.kind() {
             HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => {
-                cover.memory_level(pairs, hazard.src_pair, hazard.dst_pair)
+                cover.memory_level(pairs, hazard.src_pair(), hazard.dst_pair())
             }
-            HazardKind::WriteAfterRead => cover.exec_level(pairs, hazard.src_pair, hazard.dst_pair),
+            HazardKind::WriteAfterRead => cover.exec_level(pairs, hazard.src_pair(), hazard.dst_pair()),
             HazardKind::Order => 0,
         };
         self.served = Served { relation, covered };
@@ -121,8 +121,8 @@ impl Calls {
 
     /// The only write of a hazard, and who cannot see it yet, if this call does not serve it anyway.
     fn may_widen(&self, pairs: &PairTable, cover: &Coverage, e: &Earlier) -> Option<(AtomIndex, AtomSet)> {
-        let [write] = *pairs.get(e.hazard.src_pair).write_list.as_slice() else { return None };
-        if e.hazard.kind == HazardKind::WriteAfterRead {
+        let [write] = *pairs.get(e.hazard.src_pair()).write_list.as_slice() else { return None };
+        if e.hazard.kind() == HazardKind::WriteAfterRead {
             return None;
         }
         let to = unseen(pairs, cover, e.level, &e.hazard).next().map_or(AtomSet::default(), |u| u.to);

@@ -1,6 +1,6 @@
 //! What the hazards of one call still need, and whether some entries give it.
 
-use super::Relation;
+use super::Whole;
 use crate::coverage::EntryScopes;
 use crate::pairs::{AtomIndex, AtomSet, PairTable};
 
@@ -18,7 +18,7 @@ pub(super) struct MemoryNeed {
     pub(super) src: AtomSet,
     pub(super) dst: AtomSet,
     /// The declared accesses, if the need is for all of both.
-    pub(super) whole: Option<Relation>,
+    pub(super) whole: Option<Whole>,
 }
 
 /// Writes that are available already and must become visible, by a chain from any of the stages.
@@ -72,7 +72,7 @@ impl Needs {
     }
 
     /// Adds all that one access wrote, towards all of another.
-    pub(super) fn add_whole(&mut self, pairs: &PairTable, of: Relation) {
+    pub(super) fn add_whole(&mut self, pairs: &PairTable, of: Whole) {
         let (src, dst) = (pairs.get(of.0).writes, pairs.get(of.1).atoms);
         push_new(&mut self.memory, MemoryNeed { src, dst, whole: Some(of) });
     }

@@ -3,7 +3,7 @@
 //! What the level right above a call wrote, no call has seen to before: it is asked for in full, whatever the barriers so
 //! far cover. So a call that is asked for nothing else, and for the same two accesses as the one before, gets the same entry.
 
-use super::{Calls, Relation};
+use super::{Calls, Whole};
 use crate::coverage::{Cells, Coverage, EntryScopes};
 use crate::schedule::{BarrierEntry, Schedule};
 
@@ -17,7 +17,7 @@ pub(super) struct Repeat {
 
 #[derive(Clone, Copy, Debug)]
 struct Made {
-    of: Relation,
+    of: Whole,
     entry: BarrierEntry,
     scopes: EntryScopes,
     /// Where a second such call raises what is covered.
@@ -38,7 +38,7 @@ impl Repeat {
     /// Notes the entries of a call at a position, made and entered into what is covered just now.
     pub(super) fn note(
         &mut self,
-        of: Option<Relation>,
+        of: Option<Whole>,
         scopes: &[EntryScopes],
         entries: &[BarrierEntry],
         call: usize,

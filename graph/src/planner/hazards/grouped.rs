@@ -158,7 +158,7 @@ fn owed(
         hazards(walk, pairs, range, out, |out, hazard| {
             let list = &mut out.grouped.list;
             match list[begin..].iter_mut().find(|known| known.relation() == hazard.relation()) {
-                Some(known) if known.src.is_before(hazard.src, 0, 0) => *known = hazard,
+                Some(known) if known.is_before(hazard, 0, 0) => *known = hazard,
                 Some(_) => {}
                 None => list.push(hazard),
             }
@@ -175,7 +175,7 @@ fn hazards(
     out: &mut Hazards,
     mut push: impl FnMut(&mut Hazards, Hazard),
 ) {
-    let hazard = |src, src_pair: PairId, kind| Hazard { src, src_pair, dst_pair, kind };
+    let hazard = |src, src_pair: PairId, kind| Hazard::new(src, src_pair, dst_pair, kind);
     for mark in &range.writes {
         if mark.level >= out.covered.memory(walk.cover, pairs, mark.pair, dst_pair) {
             push(out, hazard(Source::Earlier(mark.level), mark.pair, HazardKind::WriteAfterWrite));

@@ -1,6 +1,6 @@
 //! One use of one pass: splits the map where it begins and ends, compares it with what is there, and enters it.
 
-use super::{Detail, Hazard, Hazards, NONE, ReadCell, Source, Track, Walk, whole};
+use super::{Detail, Hazard, Hazards, NONE, ReadCell, Relation, Track, Walk, whole};
 use crate::error::GraphError;
 use crate::frame::Mode;
 use crate::pairs::PairTable;
@@ -182,8 +182,7 @@ fn after_write(
         return;
     }
     if track.write != NONE {
-        let src = Source::Node(track.write);
-        let hazard = Hazard { src, src_pair: track.pair, dst_pair: u.pair, kind };
+        let hazard = Hazard::within(Relation::within(track.pair, u.pair, kind), track.write);
         out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: false });
         return;
     }
@@ -234,7 +233,7 @@ fn push_earlier(
     (prior, range): (&RangeState, Range<u64>),
     out: &mut Hazards,
 ) {
-    let hazard = Hazard { src: Source::Earlier(mark.level), src_pair: mark.pair, dst_pair: u.pair, kind };
+    let hazard = Hazard::earlier(Relation::earlier(mark.pair, u.pair, kind), mark.level);
     out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: prior.coarsened });
 }
 
@@ -253,7 +252,7 @@ fn after_reads(
         if cell.node == position {
             continue;
         }
-        let hazard = Hazard { src: Source::Node(cell.node), src_pair: cell.pair, dst_pair: u.pair, kind };
+        let hazard = Hazard::within(Relation::within(cell.pair, u.pair, kind), cell.node);
         let range = range.clone();
         out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: false });
     }

@@ -1,7 +1,7 @@
 //! The usual case: a resource that is only ever used as a whole. One state, no search.
 
 use super::uses::{after_earlier_reads, after_earlier_write, kind_of};
-use super::{Detail, Hazard, Hazards, NONE, Near, Source, Track, Walk};
+use super::{Detail, Hazard, Hazards, NONE, Near, Relation, Track, Walk};
 use crate::frame::Mode;
 use crate::pairs::PairId;
 use crate::planner::resolve::{Local, ResolvedUse};
@@ -59,12 +59,18 @@ pub(super) fn read(walk: &Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Ha
         _ => return false,
     };
     // A node reads before it writes, so this is none of its own.
-    let Hazards { near, level, .. } = &*out;
-    let stands = near.key == Near::between(whole.pair, u.pair)
-        && level.get(whole.write as usize).is_some_and(|&level| level <= near.level);
+    let relation = Relation::within(whole.pair, u.pair, HazardKind::ReadAfterWrite);
+    let level = out.level.get(whole.write as usize).copied();
+    let stands = out.near.relation == relation && level <= Some(out.near.level);
     if !stands || whole.moves {
-        let (src, kind) = (Source::Node(whole.write), HazardKind::ReadAfterWrite);
-        enter(walk, (u.local, u.end), Hazard { src, src_pair: whole.pair, dst_pair: u.pair, kind }, out);
+        let hazard = Hazard::within(relation, whole.write);
+        if walk.forget && !whole.moves {
+            let level = level.unwrap_or(0);
+            out.settle(hazard, level);
+            out.near = Near { relation, level };
+        } else {
+            enter(walk, u, hazard, out);
+        }
     }
     let reads = out.note_read(whole.reads, position, u.pair);
     out.wholes[u.local as usize].reads = reads;
@@ -103,10 +109,15 @@ pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &m
     if whole.write == NONE {
         let local = &walk.locals[u.local as usize];
         let Some(prior) = prior_of(walk, local) else { return false };
-        after_earlier_write(walk, position, (u, local), (prior, 0..u.end), out);
-        after_reads(walk, u, whole, out);
-        if let Some(prior) = prior {
-            after_earlier_reads(walk, u, (prior, 0..u.end), out);
+        match prior {
+            Some(prior) if walk.forget && whole.reads == NONE && !u.reads() => over_earlier(walk, u, prior, out),
+            _ => {
+                after_earlier_write(walk, position, (u, local), (prior, 0..u.end), out);
+                after_reads(walk, u, whole, out);
+                if let Some(prior) = prior {
+                    after_earlier_reads(walk, u, (prior, 0..u.end), out);
+                }
+            }
         }
     } else {
         within(walk, u, (whole.write, whole.pair), kind_of(u), out);
@@ -116,6 +127,23 @@ pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &m
     out.wholes[u.local as usize] =
         Whole { write: position, reads: NONE, pair: u.pair, used: Used::Whole, moves };
     true
+}
+
+/// Hazards of a write over what earlier frames left, if that is all there is to say about it.
+#[inline]
+fn over_earlier(walk: &Walk<'_>, u: &ResolvedUse, prior: &RangeState, out: &mut Hazards) {
+    for mark in &prior.writes {
+        if mark.level >= out.covered.memory(walk.cover, walk.pairs, mark.pair, u.pair) {
+            let relation = Relation::earlier(mark.pair, u.pair, HazardKind::WriteAfterWrite);
+            out.settle(Hazard::earlier(relation, mark.level), 0);
+        }
+    }
+    for mark in &prior.reads {
+        if mark.level >= out.covered.exec(walk.cover, walk.pairs, mark.pair, u.pair) {
+            let relation = Relation::earlier(mark.pair, u.pair, HazardKind::WriteAfterRead);
+            out.settle(Hazard::earlier(relation, mark.level), 0);
+        }
+    }
 }
 
 /// Hazards of a write against the reads since the last one.
@@ -137,14 +165,11 @@ fn within(
     kind: HazardKind,
     out: &mut Hazards,
 ) {
-    let hazard = Hazard { src: Source::Node(node), src_pair, dst_pair: u.pair, kind };
-    if walk.causes || !out.stands_for(node, &hazard) || walk.uploads.contains(&src_pair) {
-        enter(walk, (u.local, u.end), hazard, out);
-    }
+    enter(walk, u, Hazard::within(Relation::within(src_pair, u.pair, kind), node), out);
 }
 
 /// Enters a hazard of a resource as a whole.
 #[inline(never)]
-fn enter(walk: &Walk<'_>, (local, end): (u32, u64), hazard: Hazard, out: &mut Hazards) {
-    out.push(walk, hazard, || Detail { local: Some(local), range: 0..end, coarsened: false });
+fn enter(walk: &Walk<'_>, u: &ResolvedUse, hazard: Hazard, out: &mut Hazards) {
+    out.push(walk, hazard, || Detail { local: Some(u.local), range: 0..u.end, coarsened: false });
 }
