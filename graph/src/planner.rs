@@ -228,7 +228,7 @@ impl Planner {
         for group in &groups.groups {
             let local = &resolved.locals[group.local as usize];
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let mapped = local.read || local.host_visible;
+            let mapped = local.read() || local.host_visible;
             let Some(id) = local.backing.filter(|_| !mapped) else { continue };
             let uploads = all.get(group.range()).unwrap_or(&[]).iter();
             let by = By { pair, base };

@@ -109,8 +109,8 @@ pub(crate) fn run(
         out.walked.push((0, positions.len()));
         return;
     }
-    if resolved.locals.iter().any(|l| l.entangled) {
-        out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled));
+    if resolved.locals.iter().any(|l| l.entangled()) {
+        out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled()));
     }
     out.alone = !causes
         && out.grouped.is_empty()

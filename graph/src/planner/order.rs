@@ -84,7 +84,7 @@ pub(crate) fn run(
     }
     sort((groups, kept), out);
     owe(groups, hazards, out);
-    out.host = hazards.host.iter().map(|h| out.level_of(h.src) + 1).max();
+    out.host = hazards.host.iter().map(|h| out.level_of(h.src()) + 1).max();
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn build(positions: Positions, kept: &Kept, hazards: &Hazards, out: &mut Levels)
     for position in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
         for hazard in of(hazards, position) {
             // Parallel edges would only pile up.
-            if let Source::Node(src) = hazard.src
+            if let Source::Node(src) = hazard.src()
                 && out.last_edge[src as usize] != position
             {
                 out.last_edge[src as usize] = position;
@@ -170,7 +170,7 @@ fn walk(hazards: &Hazards, out: &mut Levels) -> usize {
         let position = out.graph[node];
         let hazards = of(hazards, position);
         if !hazards.is_empty() {
-            let level = hazards.iter().map(|h| out.level_of(h.src) + 1).max().unwrap_or(0);
+            let level = hazards.iter().map(|h| out.level_of(h.src()) + 1).max().unwrap_or(0);
             out.level[position as usize] = level;
         }
     }
@@ -210,15 +210,15 @@ fn share_levels(
     out.latest.resize(out.level.len(), last);
     for position in groups.positions() {
         for hazard in of(hazards, position) {
-            if let Source::Node(src) = hazard.src {
+            if let Source::Node(src) = hazard.src() {
                 let latest = &mut out.latest[src as usize];
                 *latest = (*latest).min(out.level[position as usize].saturating_sub(1));
             }
         }
     }
-    let host = hazards.host.iter().map(|h| out.level_of(h.src)).max();
+    let host = hazards.host.iter().map(|h| out.level_of(h.src())).max();
     for hazard in &hazards.host {
-        if let (Source::Node(src), Some(host)) = (hazard.src, host) {
+        if let (Source::Node(src), Some(host)) = (hazard.src(), host) {
             out.latest[src as usize] = out.latest[src as usize].min(host);
         }
     }
@@ -290,7 +290,7 @@ fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
             let known =
                 owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
             match known {
-                Some((_, known)) if known.src.is_before(hazard.src, 0, 0) => *known = *hazard,
+                Some((_, known)) if known.is_before(*hazard, 0, 0) => *known = *hazard,
                 Some(_) => {}
                 None => owed.push((level, *hazard)),
             }

@@ -36,7 +36,9 @@ pub(super) fn uploads(graph: &FrameGraph, state: &GraphState, pair: PairId, out:
     if !state.pairs.facts(pair).plainly_allowed(Mode::Overwrite, of.usage) {
         return 0;
     }
-    of.entangled |= of.read;
+    if of.read() {
+        of.tangle();
+    }
     let (size, most) = (of.size, u64::MAX - of.size);
     let Together { mut ascend, mut starts, mut mixed, last: (last_local, last) } = out.together;
     ascend &= last_local <= local;
