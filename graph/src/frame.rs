@@ -358,13 +358,18 @@ impl FrameGraph {
         if usages.is_empty() {
             return;
         }
-        for u in self.uses.iter().chain(self.uploads.iter().map(|upload| &upload.to)) {
+        for u in self.declared_uses() {
             if let Resource::Transient(id) = u.slice.resource
                 && let Some(usage) = usages.get_mut(id.index as usize)
             {
                 *usage |= u.access.needed_usage();
             }
         }
+    }
+
+    /// The uses of all nodes, those of uploads last.
+    pub(crate) fn declared_uses(&self) -> impl Iterator<Item = &Use> {
+        self.uses.iter().chain(self.uploads.iter().map(|upload| &upload.to))
     }
 
     /// Bytes of a transient of this frame.
