@@ -63,6 +63,11 @@ impl Positions {
         Positions { first: graph.prologue.unwrap_or(0).min(len), len }
     }
 
+    /// All nodes in declaration order: those of the prologue, and the rest.
+    pub(crate) fn nodes(self) -> [std::ops::Range<u32>; 2] {
+        [self.first..self.len, 0..self.first]
+    }
+
     pub(crate) fn len(self) -> u32 {
         self.len
     }

@@ -162,17 +162,16 @@ fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &
         return false;
     }
     let mask = (1u64 << width) - 1;
-    let item = |((index, u), local): ((u64, &frame::Upload), &u32)| {
-        let key = u64::from(*local) << width | (u.to.slice.start >> low & mask);
-        key << u32::BITS | index
-    };
-    let all = (0..).zip(&graph.uploads).zip(&resolved.upload_locals);
+    let place = |(index, u): (u64, &frame::Upload)| (u.to.slice.start >> low & mask) << u32::BITS | index;
+    let all = (0..).zip(&graph.uploads);
     packed.clear();
-    if grouped.is_empty() {
-        packed.extend(all.map(item));
-    } else {
-        packed.extend(all.filter(|(_, local)| grouped[**local as usize]).map(item));
+    if locals == 0 && grouped.is_empty() {
+        packed.extend(all.map(place));
+        return true;
     }
+    let all = all.zip(&resolved.upload_locals);
+    let all = all.filter(|(_, local)| grouped.is_empty() || grouped[**local as usize]);
+    packed.extend(all.map(|(u, &local)| place(u) | u64::from(local) << (width + u32::BITS)));
     true
 }
 
@@ -223,20 +222,26 @@ fn fill(
     while end < len {
         let begin = end;
         let local = locals[at(begin)];
-        end = match resolved.locals.len() {
-            1 => len,
-            _ => begin + 1 + (begin + 1..len).take_while(|&place| locals[at(place)] == local).count(),
-        };
+        end = if resolved.locals.len() == 1 { len } else { begin + 1 };
+        while end < len && locals[at(end)] == local {
+            end += 1;
+        }
         if !out.is_grouped(local) {
             continue;
         }
         let size = resolved.locals[local as usize].size;
         let first = out.uploads.len();
-        out.uploads.extend((begin..end).map(|place| {
+        let region = |place: usize| {
             let u = &uploads[at(place)];
             let (start, end) = u.range(size);
             CopyRegion { src: u.offset, dst: start, size: end - start, node: u.node, merged: 1 }
-        }));
+        };
+        if end == begin + 1 && !resolved.together.mixed {
+            out.uploads.push(region(begin));
+            out.groups.push(Group { local, begin: first as u32, end: first as u32 + 1 });
+            continue;
+        }
+        out.uploads.extend((begin..end).map(region));
         if resolved.together.mixed {
             out.hosts.extend((begin..end).map(|place| uploads[at(place)].buffer));
         }

@@ -350,7 +350,9 @@ pub(crate) fn placed(
         return;
     }
     if let (true, Some(level)) = (sorted.is_empty(), *grouped) {
-        out.extend((0..positions.len()).map(|p| Placed { node: positions.node(p), level }));
+        let [prologue, rest] = positions.nodes();
+        out.extend(prologue.map(|node| Placed { node, level }));
+        out.extend(rest.map(|node| Placed { node, level }));
         return;
     }
     // Once more with the grouped uploads among them: how many nodes each level begins after.

@@ -94,22 +94,21 @@ pub(crate) fn sort_packed(items: &mut Vec<u64>, spare: &mut Vec<u64>) {
 /// Moves numbers to `to`, by their `digit` bits from `shift` on.
 fn distribute_packed(from: &[u64], to: &mut [u64], shift: u32, digit: u32) {
     const BUCKETS: usize = 1 << DIGIT;
-    let mask = (1u64 << digit) - 1;
+    let buckets = 1usize << digit;
     // Within the counters, whatever the digit.
-    let bucket = |item: u64| (item >> shift & mask) as usize % BUCKETS;
+    let bucket = |item: u64| (item >> shift) as usize & (buckets - 1) & (BUCKETS - 1);
     let mut begin = [0u32; BUCKETS];
     for &item in from {
         begin[bucket(item)] += 1;
     }
     let mut sum = 0;
-    for count in &mut begin[..=mask as usize % BUCKETS] {
+    for count in &mut begin[..buckets.min(BUCKETS)] {
         sum += std::mem::replace(count, sum);
     }
+    let to = &mut to[..from.len()];
     for &item in from {
         let at = &mut begin[bucket(item)];
-        if let Some(to) = to.get_mut(*at as usize) {
-            *to = item;
-        }
+        to[*at as usize] = item;
         *at += 1;
     }
 }

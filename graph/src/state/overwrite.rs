@@ -49,8 +49,9 @@ const NEW: u32 = 1 << 31;
 impl GraphState {
     /// Takes in writes, ascending and disjoint.
     ///
-    /// More of them than ranges may be kept are first drawn together across the gaps between them, the narrowest first, in
-    /// one walk: what lies in such a gap owes what the writes owe, and what it owed before.
+    /// More of them than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
+    /// each range has if they share the resource alike: what lies in such a gap owes what the writes owe, and what it
+    /// owed before.
     pub(crate) fn overwrite(
         &mut self,
         id: ResourceId,
@@ -60,7 +61,8 @@ impl GraphState {
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
         if writes.len() > self.max_ranges {
-            let widest = gaps::widest_to_close(writes.clone(), (self.max_ranges / 4).max(1));
+            // So few gaps are wider that the rest can be kept.
+            let widest = size / (self.max_ranges as u64).div_ceil(4);
             let spare = &mut self.pieces.spare;
             spare.clear();
             gaps::draw_together(&persistent.ranges, size, (by, writes), widest, spare);

@@ -167,10 +167,11 @@ fn judge(
             r += 1;
             next = start_of(r + 1);
         }
-        let mut end = first;
-        while uploads.get(end).is_some_and(|u| u.dst + u.size <= next) {
-            end += 1;
-        }
+        let is_within = |u: &CopyRegion| u.dst + u.size <= next;
+        let end = match uploads.last() {
+            Some(last) if is_within(last) => uploads.len(),
+            _ => first + uploads[first..].partition_point(is_within),
+        };
         if end == first {
             let upload_end = upload.dst + upload.size;
             let n = ranges[r..].iter().take_while(|range| range.start < upload_end).count();

@@ -3,27 +3,6 @@
 use super::{By, Written};
 use crate::state::{RangeState, Ranges, note};
 
-/// The widest gap between neighbours that has to be closed so that about `most` runs of writes are left, and not more: all
-/// bits below some power of two.
-pub(super) fn widest_to_close(writes: impl Iterator<Item = Written>, most: usize) -> u64 {
-    // Gaps by the number of their bits.
-    let mut counts = [0usize; u64::BITS as usize + 1];
-    let mut at = 0;
-    for write in writes {
-        counts[(u64::BITS - (write.start - at).leading_zeros()) as usize] += 1;
-        at = write.end;
-    }
-    let mut open = 0;
-    for (bits, count) in counts.iter().enumerate().skip(1).rev() {
-        open += count;
-        // One run more than gaps between them; what is before the first counts as one.
-        if open > most {
-            return u64::MAX >> (u64::BITS - bits as u32);
-        }
-    }
-    0
-}
-
 /// Lays the writes over what was there. Those with gaps of at most `widest` bytes between them become one range.
 pub(super) fn draw_together(
     old: &[RangeState],
@@ -39,11 +18,8 @@ pub(super) fn draw_together(
     // The range that the last run of writes has taken in: taking it in again would change nothing. And where that ends, as
     // long as `at` is in it.
     let (mut taken, mut taken_end) = (usize::MAX, 0);
-    for write in writes {
-        if write.start < taken_end && write.start - at <= widest && write.level == level {
-            at = write.end;
-            continue;
-        }
+    let mut writes = writes;
+    while let Some(write) = next(&mut writes, &mut at, taken_end, widest, level) {
         let joins = !out.is_empty() && at > 0 && write.start - at <= widest;
         while range_end <= at && range_end < size {
             r += 1;
@@ -90,4 +66,25 @@ pub(super) fn draw_together(
         out.push(old[r].from(at));
         at = range_end;
     }
+}
+
+/// The next write that does more than make the last run longer. `at` is moved to the end of those before it.
+#[inline]
+fn next(
+    writes: &mut impl Iterator<Item = Written>,
+    at: &mut u64,
+    taken_end: u64,
+    widest: u64,
+    level: u32,
+) -> Option<Written> {
+    let mut end = *at;
+    let found = writes.find(|write| {
+        let longer = write.start < taken_end && write.start - end <= widest && write.level == level;
+        if longer {
+            end = write.end;
+        }
+        !longer
+    });
+    *at = end;
+    found
 }
