@@ -168,11 +168,22 @@ impl Facts {
         }
     }
 
-    /// Whether it can be declared in this mode of a buffer with these flags. `false` says only that it has to be looked
-    /// at closely.
+    /// What a buffer needs for it to be declared in this mode, to be judged by [`met`](Self::met).
+    #[inline]
+    pub(crate) fn needs_for(&self, mode: Mode) -> u32 {
+        if self.modes >> mode as u8 & 1 != 0 { self.needs } else { 0 }
+    }
+
+    /// Whether a buffer with these flags has what is needed. `false` says only that it has to be looked at closely.
+    #[inline]
+    pub(crate) fn met(needs: u32, usage: BufferUsage) -> bool {
+        (usage.bits() | Self::PLAIN) & needs != 0
+    }
+
+    /// Both at once.
     #[inline]
     pub(crate) fn plainly_allowed(&self, mode: Mode, usage: BufferUsage) -> bool {
-        self.modes >> mode as u8 & 1 != 0 && (usage.bits() | Self::PLAIN) & self.needs != 0
+        Self::met(self.needs_for(mode), usage)
     }
 }
 
@@ -183,6 +194,9 @@ pub(crate) struct Atom {
     pub(crate) access: AccessFlags,
 }
 
+/// Number of places in [`PairTable::cache`].
+const CACHE: usize = 64;
+
 /// Every access seen so far. Only grows, up to [`BEYOND`].
 #[derive(Clone, Debug)]
 pub(crate) struct PairTable {
@@ -190,7 +204,7 @@ pub(crate) struct PairTable {
     /// Per pair, the little that is asked for of every use.
     facts: Vec<Facts>,
     /// Direct-mapped: the pair last found under a hash of its bits.
-    cache: [(Access, PairId); 64],
+    cache: Vec<(Access, PairId)>,
     stages: Vec<Stages>,
     atoms: Vec<Atom>,
     /// Stages that the device runs: umbrella stages stand for these only.
@@ -207,7 +221,8 @@ impl PairTable {
     /// For a device that runs these stages; bits that are none are left out.
     pub(crate) fn new(supported: Stages) -> Self {
         let supported = supported.intersection(Stages::all());
-        let mut table = PairTable { supported, ..PairTable::vacant() };
+        let cache = vec![(Access::NONE, 0); CACHE];
+        let mut table = PairTable { cache, supported, ..PairTable::vacant() };
         table.add(Access::NONE);
         table
     }
@@ -217,7 +232,7 @@ impl PairTable {
         PairTable {
             pairs: Vec::new(),
             facts: Vec::new(),
-            cache: [(Access::NONE, 0); 64],
+            cache: Vec::new(),
             stages: Vec::new(),
             atoms: Vec::new(),
             supported: Stages::all(),
@@ -233,12 +248,11 @@ impl PairTable {
     pub(crate) fn intern(&mut self, access: Access) -> PairId {
         let mixed =
             (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let slot = (mixed >> 58) as usize;
-        let (cached, id) = self.cache[slot];
-        if cached == access {
-            return id;
+        let slot = (mixed >> 58) as usize % CACHE;
+        match self.cache.get(slot) {
+            Some(&(cached, id)) if cached == access => id,
+            _ => self.intern_slowly(access, slot),
         }
-        self.intern_slowly(access, slot)
     }
 
     #[cold]
@@ -247,8 +261,8 @@ impl PairTable {
         let known = self.pairs.iter().take(usize::from(BEYOND));
         let found = known.zip(0..).find(|(p, _)| p.access == canonical).map(|(_, id)| id);
         let id = found.unwrap_or_else(|| self.add_or_give_up(canonical));
-        if canonical == access {
-            self.cache[slot] = (access, id);
+        if let Some(cached) = self.cache.get_mut(slot).filter(|_| canonical == access) {
+            *cached = (access, id);
         }
         id
     }
