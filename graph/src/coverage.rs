@@ -210,6 +210,44 @@ impl Coverage {
         self.vis.fill(boundary);
     }
 
+    /// From which level on things moved, if between these tables and `now` all of them did by `shift`, and nothing before
+    /// that: comparisons among moved levels, and of them with others, then come out alike. `oldest` is the first level that
+    /// things are compared with.
+    pub(crate) fn moved(&self, now: &Coverage, shift: u64, oldest: u64) -> Option<u64> {
+        if (self.stages, self.atoms) != (now.stages, now.atoms) {
+            return None;
+        }
+        // The last level that stayed, if there is one, and the first that moved.
+        let (mut stayed, mut first) = (None, oldest);
+        for (&then, &now) in self.cells().zip(now.cells()) {
+            if now.wrapping_sub(then) == shift {
+                first = first.min(then);
+            } else if now == then {
+                stayed = stayed.max(Some(then));
+            } else {
+                return None;
+            }
+        }
+        match stayed {
+            Some(stayed) => (stayed < first).then_some(stayed + 1),
+            None => Some(0),
+        }
+    }
+
+    /// Takes on the levels of `then`, those from `moving` on moved by `shift`.
+    pub(crate) fn follow(&mut self, then: &Coverage, moving: u64, shift: u64) {
+        let floor = self.floor;
+        self.clone_from(then);
+        self.floor = floor;
+        for cell in self.exec.iter_mut().chain(&mut self.avail).chain(&mut self.vis) {
+            *cell += if *cell >= moving { shift } else { 0 };
+        }
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &u64> {
+        self.exec.iter().chain(&self.avail).chain(&self.vis)
+    }
+
     fn raise_to(&mut self, other: &Coverage) {
         let tables =
             [(&mut self.exec, &other.exec), (&mut self.avail, &other.avail), (&mut self.vis, &other.vis)];

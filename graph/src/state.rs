@@ -34,6 +34,8 @@ impl From<ResourceId> for Slot {
 /// Only [`Planner::commit`](crate::Planner::commit) moves it on. A frame that is planned and not committed leaves no trace.
 #[derive(Debug)]
 pub struct GraphState {
+    /// No other has it.
+    pub(crate) identity: u64,
     resources: SlotMap<Slot, Persistent>,
     pub(crate) pairs: PairTable,
     pub(crate) cover: Coverage,
@@ -206,7 +208,10 @@ impl GraphState {
     /// [`Queue::supported_stages`] without those of [`Stages::OPTIONAL`] that the device was not made with is right.
     #[must_use]
     pub fn for_device(stages: Stages, max_ranges: usize) -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static IDENTITY: AtomicU64 = AtomicU64::new(0);
         GraphState {
+            identity: IDENTITY.fetch_add(1, Ordering::Relaxed),
             resources: SlotMap::with_key(),
             pairs: PairTable::new(stages | Queue::Transfer.supported_stages()),
             cover: Coverage::default(),
