@@ -234,13 +234,19 @@ impl Coverage {
         }
     }
 
-    /// Takes on the levels of `then`, those from `moving` on moved by `shift`.
-    pub(crate) fn follow(&mut self, then: &Coverage, moving: u64, shift: u64) {
+    /// Takes on the tables of another.
+    pub(crate) fn clone_tables(&mut self, other: &Coverage) {
         let floor = self.floor;
-        self.clone_from(then);
+        self.clone_from(other);
         self.floor = floor;
-        for cell in self.exec.iter_mut().chain(&mut self.avail).chain(&mut self.vis) {
-            *cell += if *cell >= moving { shift } else { 0 };
+    }
+
+    /// Moves all levels from `moving` on by `shift`.
+    pub(crate) fn advance(&mut self, moving: u64, shift: u64) {
+        for table in [&mut self.exec, &mut self.avail, &mut self.vis] {
+            for cell in table {
+                *cell += if *cell >= moving { shift } else { 0 };
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
 use crate::schedule::{Culled, HostRead, Schedule};
-use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
+use crate::state::{By, GraphState, Mark, Part, RangeState, Written, note};
 use crate::uploads::UploadRule;
 use cache::{Asked, Cache, Found, Made, Reused};
 pub use cache::{PlanChange, PlanOrigin};
@@ -53,7 +53,6 @@ pub struct Planner {
     /// Where the last plan is, if it is one that is kept.
     kept_plan: Option<Reused>,
     cache: Cache,
-    spare: Ranges,
 }
 
 /// Declaration order: the prologue's nodes come before the others.
@@ -148,6 +147,7 @@ impl Planner {
         match self.cache.find(asked, state) {
             Found::Reused(reused) => self.kept_plan = Some(reused),
             Found::Anew { slot, origin } => {
+                state.settle();
                 let known = state.pairs.len();
                 self.make(asked, state)?;
                 self.schedule.origin = origin;
@@ -260,9 +260,10 @@ impl Planner {
         let (base, stale) = (state.next_level, planned_at != state.commits);
         state.commits += 1;
         if let Some(kept) = self.kept_plan {
-            self.cache.commit(kept, state, stale, (&mut self.cover, &mut self.spare));
+            self.cache.commit(kept, state, stale, &mut self.cover);
             return;
         }
+        state.settle();
         if stale {
             catch_up(state, &self.schedule, &self.calls.scopes, &mut self.cover);
         } else {
@@ -278,7 +279,7 @@ impl Planner {
                 continue;
             }
             if let Some(id) = local.backing {
-                merge(state, id, tracks, |track, range| view.enter(track, range), &mut self.spare);
+                state.lay(id, tracks, |track, range| view.enter(track, range));
             }
         }
     }
@@ -354,49 +355,8 @@ impl View<'_> {
     }
 }
 
-/// What a frame left in a range of bytes, from `start` to where the next begins.
-trait Left {
-    fn start(&self) -> u64;
-}
-
-impl Left for Track {
+impl Part for Track {
     fn start(&self) -> u64 {
         self.start
     }
-}
-
-/// Lays what a frame left over the ranges of a resource: `enter` takes a part of it in.
-#[inline]
-fn merge<T: Left>(
-    state: &mut GraphState,
-    id: ResourceId,
-    tracks: &[T],
-    enter: impl Fn(&T, &mut RangeState),
-    spare: &mut Ranges,
-) {
-    let Some(persistent) = state.get_mut(id) else { return };
-    if let ([track], [range]) = (tracks, persistent.ranges.as_mut_slice()) {
-        enter(track, range);
-        return;
-    }
-    spare.clear();
-    let old = persistent.ranges.as_slice();
-    let (mut t, mut r) = (0, 0);
-    let mut start = 0;
-    loop {
-        let track_end = tracks.get(t + 1).map(Left::start);
-        let range_end = old.get(r + 1).map(|n| n.start);
-        let mut range = RangeState { start, ..old[r].clone() };
-        enter(&tracks[t], &mut range);
-        spare.push(range);
-        let end = match (track_end, range_end) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(a), None) | (None, Some(a)) => a,
-            (None, None) => break,
-        };
-        t += usize::from(track_end == Some(end));
-        r += usize::from(range_end == Some(end));
-        start = end;
-    }
-    state.set_ranges(id, spare);
 }

@@ -15,7 +15,6 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use super::Ranges;
 use crate::coverage::Coverage;
 use crate::schedule::Schedule;
 use crate::state::GraphState;
@@ -55,6 +54,8 @@ struct Slot {
     /// Plans kept since one was used, and plans that are not to be kept.
     unused: u32,
     skip: u32,
+    /// The commit count of the state after the plan, if that started from `start` or the same again.
+    left_at: Option<u64>,
 }
 
 /// A plan that is kept, and how the state it starts from differs from the one it was made for.
@@ -62,6 +63,8 @@ struct Slot {
 pub(super) struct Reused {
     slot: usize,
     shift: Shift,
+    /// Whether it leaves what the one before left, later.
+    repeats: bool,
 }
 
 /// What was found.
@@ -80,7 +83,7 @@ impl Cache {
     }
 
     /// Looks for a plan.
-    pub(super) fn find(&mut self, asked: Asked<'_>, state: &GraphState) -> Found {
+    pub(super) fn find(&mut self, asked: Asked<'_>, state: &mut GraphState) -> Found {
         if self.limit == 0 {
             return Found::Anew { slot: None, origin: PlanOrigin::Uncached };
         }
@@ -101,13 +104,13 @@ impl Cache {
         if let Compared::StagingDiffers(node) = compared {
             return anew(Some(number), PlanChange::Staging { node });
         }
-        match slot.start.verify(state) {
-            Ok(shift) => {
+        match slot.begin(state) {
+            Ok((shift, repeats)) => {
                 slot.unused = 0;
                 slot.skip = 0;
                 slot.outcome.follow(asked.graph.serial, &self.moves);
                 slot.shape.follow(asked, &self.moves);
-                Found::Reused(Reused { slot: number, shift })
+                Found::Reused(Reused { slot: number, shift, repeats })
             }
             Err(change) => anew(Some(number), change),
         }
@@ -165,10 +168,11 @@ impl Cache {
         slot.skip = (1 << slot.unused.min(MAX_SKIPPED)) - 1;
         slot.unused += 1;
         slot.kept = true;
+        slot.left_at = None;
         slot.shape.remember(asked);
         slot.start.keep(state, made.resolved);
         slot.outcome.keep(made);
-        Some(Reused { slot: number, shift: Shift::default() })
+        Some(Reused { slot: number, shift: Shift::default(), repeats: false })
     }
 
     /// Remembers a structure that is new.
@@ -192,20 +196,37 @@ impl Cache {
         (slot.kept, slot.unused, slot.skip, slot.used) = (false, 0, 0, self.now);
     }
 
-    /// Moves the state on by a plan that is kept.
+    /// Moves the state on by a plan that is kept; its commits are counted already. `scratch` is overwritten.
     pub(super) fn commit(
-        &self,
+        &mut self,
         reused: Reused,
         state: &mut GraphState,
         stale: bool,
-        (scratch, spare): (&mut Coverage, &mut Ranges),
+        scratch: &mut Coverage,
     ) {
-        let Some(slot) = self.slots.get(reused.slot) else { return };
+        let Some(slot) = self.slots.get_mut(reused.slot) else { return };
         if stale {
+            slot.left_at = None;
             slot.outcome.catch_up(state, scratch);
         } else {
+            slot.left_at = Some(state.commits);
             slot.outcome.cover(state, reused.shift);
         }
-        slot.outcome.commit(state, spare);
+        slot.outcome.leave(state, !stale && reused.repeats);
+    }
+}
+
+impl Slot {
+    /// Whether a frame that begins in this state gets the plan that is kept: how its start differs then, and whether the
+    /// frame only repeats the one before.
+    fn begin(&mut self, state: &mut GraphState) -> Result<(Shift, bool), PlanChange> {
+        let follows = self.left_at == Some(state.commits) && self.start.is_of(state);
+        if let Some(shift) = self.start.repeats(state).filter(|_| follows) {
+            return Ok((shift, true));
+        }
+        state.settle();
+        let shift = self.start.verify(state, follows.then(|| self.outcome.levels()))?;
+        self.outcome.rebase(shift);
+        Ok((Shift::default(), false))
     }
 }

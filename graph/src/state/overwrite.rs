@@ -241,7 +241,7 @@ mod tests {
                 assert_eq!(a, b, "at most {max}, frame {frame}: {writes:?}");
                 // A read here and there.
                 for (state, id) in states.iter_mut().zip(ids) {
-                    if let Some(p) = state.get_mut(id) {
+                    if let Some(p) = state.resources.get_mut(id.into()) {
                         let len = p.ranges.len();
                         note(&mut p.ranges[frame as usize % len].reads, Mark { pair: 2, level: 2 * frame });
                     }

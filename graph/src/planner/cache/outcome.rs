@@ -3,15 +3,15 @@
 use super::{Moves, Shift};
 use crate::PlanOrigin;
 use crate::coverage::{Coverage, EntryScopes};
-use crate::pairs::PairId;
-use crate::planner::groups::Groups;
-use crate::planner::hazards::{Hazards, NONE, Track};
+use crate::planner::catch_up;
+use crate::planner::groups::{Grouped, Groups};
+use crate::planner::hazards::{Hazards, NONE};
 use crate::planner::order::Levels;
 use crate::planner::resolve::Resolved;
-use crate::planner::{Left, Ranges, catch_up, merge};
-use crate::resource::{HostSlice, Resource, ResourceId};
+use crate::resource::{HostSlice, Resource};
 use crate::schedule::{BufferRef, Command, CopyRegion, Schedule};
-use crate::state::{By, GraphState, Mark, RangeState, Written, note};
+use crate::state::{GraphState, Leaving, Left, Written};
+use std::sync::Arc;
 
 /// What the phases made of a frame.
 pub(crate) struct Made<'a> {
@@ -37,54 +37,7 @@ pub(super) struct Outcome {
     uploads: Vec<u32>,
     /// Serial number of the frame whose transients the schedule names; none if it names none.
     serial: Option<u32>,
-    groups: Vec<Group>,
-    written: Vec<Written>,
-    resources: Vec<Leaves>,
-    parts: Vec<Part>,
-    reads: Vec<Access>,
-}
-
-/// What grouped uploads wrote to one resource: so many of `written`.
-#[derive(Clone, Copy, Debug)]
-struct Group {
-    id: ResourceId,
-    pair: PairId,
-    len: u32,
-}
-
-/// What is left in one resource: so many of `parts`.
-#[derive(Clone, Copy, Debug)]
-struct Leaves {
-    id: ResourceId,
-    len: u32,
-}
-
-/// What is left in a range: its write, and the reads since, in `reads`.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    start: u64,
-    write: Option<Access>,
-    reads: (u32, u32),
-}
-
-/// An access at a level of the frame.
-#[derive(Clone, Copy, Debug)]
-struct Access {
-    level: u32,
-    pair: PairId,
-}
-
-impl Access {
-    #[inline]
-    fn mark(self, base: u64) -> Mark {
-        Mark { pair: self.pair, level: base + u64::from(self.level) }
-    }
-}
-
-impl Left for Part {
-    fn start(&self) -> u64 {
-        self.start
-    }
+    left: Arc<Left>,
 }
 
 impl Outcome {
@@ -103,56 +56,15 @@ impl Outcome {
         let staged = |command: &Command| matches!(command, Command::Copy { from: BufferRef::Host(_), .. });
         self.uploads.clear();
         self.uploads.extend((0..).zip(commands).filter(|(_, command)| staged(command)).map(|(at, _)| at));
-        self.keep_groups(made.resolved, made.groups, made.hazards, made.levels);
-        self.keep_parts(made.resolved, made.hazards, made.levels);
-    }
-
-    /// What grouped uploads wrote, where no map was made because nothing reads it.
-    fn keep_groups(&mut self, resolved: &Resolved, groups: &Groups, hazards: &Hazards, levels: &Levels) {
-        self.groups.clear();
-        self.written.clear();
-        for group in &groups.groups {
-            let local = &resolved.locals[group.local as usize];
-            let mapped = !hazards.tracks(group.local).as_slice().is_empty();
-            let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-            let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            self.groups.push(Group { id, pair, len: uploads.len() as u32 });
-            let level = |position: u32| levels.level[position as usize];
-            let written =
-                uploads.iter().map(|u| Written { start: u.start, end: u.end, level: level(u.position) });
-            self.written.extend(written);
+        if Arc::get_mut(&mut self.left).is_none() {
+            // A state still owes the last one's.
+            self.left = Arc::default();
         }
-    }
-
-    fn keep_parts(&mut self, resolved: &Resolved, hazards: &Hazards, levels: &Levels) {
-        self.resources.clear();
-        self.parts.clear();
-        self.reads.clear();
-        for (local, index) in resolved.locals.iter().zip(0..) {
-            let tracks = hazards.tracks(index);
-            let tracks = tracks.as_slice();
-            let Some(id) = local.backing.filter(|_| !tracks.is_empty()) else { continue };
-            self.resources.push(Leaves { id, len: tracks.len() as u32 });
-            tracks.iter().for_each(|track| self.keep_part(track, hazards, levels));
+        if let Some(left) = Arc::get_mut(&mut self.left) {
+            left.clear();
+            leave_groups(left, made.resolved, made.groups, made.hazards, made.levels);
+            leave_parts(left, made.resolved, made.hazards, made.levels);
         }
-    }
-
-    fn keep_part(&mut self, track: &Track, hazards: &Hazards, levels: &Levels) {
-        let access = |node: u32, pair| Access { level: levels.level[node as usize], pair };
-        let begin = self.reads.len();
-        let mut at = track.reads;
-        while let Some(cell) = hazards.reads.get(at as usize) {
-            at = cell.next;
-            let read = access(cell.node, cell.pair);
-            match self.reads[begin..].iter_mut().find(|known| known.pair == read.pair) {
-                Some(known) => known.level = known.level.max(read.level),
-                None => self.reads.push(read),
-            }
-        }
-        let write = (track.write != NONE).then(|| access(track.write, track.pair));
-        let reads = (begin as u32, self.reads.len() as u32);
-        self.parts.push(Part { start: track.start, write, reads });
     }
 
     /// Makes it the plan of a frame of the same structure, whose staging memory went elsewhere.
@@ -192,9 +104,20 @@ impl Outcome {
         }
     }
 
+    /// Takes on another start.
+    pub(super) fn rebase(&mut self, shift: Shift) {
+        self.cover.advance(shift.moving, shift.by);
+    }
+
+    /// Levels of the frame.
+    pub(super) fn levels(&self) -> u64 {
+        u64::from(self.last) + 1
+    }
+
     /// Moves the coverage of a state on that is as the plan found it.
     pub(super) fn cover(&self, state: &mut GraphState, shift: Shift) {
-        state.cover.follow(&self.cover, shift.moving, shift.by);
+        state.cover.clone_tables(&self.cover);
+        state.cover.advance(shift.moving, shift.by);
     }
 
     /// Moves coverage on that another plan has moved meanwhile. `scratch` is overwritten.
@@ -202,29 +125,46 @@ impl Outcome {
         catch_up(state, &self.schedule, &self.scopes, scratch);
     }
 
-    /// Moves the resources and the level of a state on.
-    pub(super) fn commit(&self, state: &mut GraphState, spare: &mut Ranges) {
+    /// Moves the resources and the level of a state on. If the plan is one of several in a row that all leave the same,
+    /// `later`, what it leaves is owed.
+    pub(super) fn leave(&self, state: &mut GraphState, later: bool) {
         let base = state.next_level;
-        state.next_level = base + u64::from(self.last) + 1;
-        let mut written = self.written.as_slice();
-        for group in &self.groups {
-            let (these, rest) = written.split_at(group.len as usize);
-            written = rest;
-            state.overwrite(group.id, By { pair: group.pair, base }, these.iter().copied());
+        state.next_level = base + self.levels();
+        if later {
+            state.owe(&self.left, base);
+        } else {
+            state.settle();
+            self.left.enter(state, base);
         }
-        let enter = |part: &Part, range: &mut RangeState| {
-            if let Some(write) = part.write {
-                range.overwrite(write.mark(base));
-            }
-            let (begin, end) = part.reads;
-            let reads = self.reads.get(begin as usize..end as usize).unwrap_or(&[]);
-            reads.iter().for_each(|read| note(&mut range.reads, read.mark(base)));
-        };
-        let mut parts = self.parts.as_slice();
-        for leaves in &self.resources {
-            let (these, rest) = parts.split_at(leaves.len as usize);
-            parts = rest;
-            merge(state, leaves.id, these, enter, spare);
+    }
+}
+
+/// What grouped uploads wrote, where no map was made because nothing reads it.
+fn leave_groups(left: &mut Left, resolved: &Resolved, groups: &Groups, hazards: &Hazards, levels: &Levels) {
+    for group in &groups.groups {
+        let local = &resolved.locals[group.local as usize];
+        let mapped = !hazards.tracks(group.local).as_slice().is_empty();
+        let Some(id) = local.backing.filter(|_| !mapped) else { continue };
+        let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+        let pair = resolved.upload_pairs[usize::from(local.scattered)];
+        let level = |position: u32| levels.level[position as usize];
+        let written = |u: &Grouped| Written { start: u.start, end: u.end, level: level(u.position) };
+        left.push_group(id, pair, uploads.iter().map(written));
+    }
+}
+
+fn leave_parts(left: &mut Left, resolved: &Resolved, hazards: &Hazards, levels: &Levels) {
+    let access = |node: u32, pair| Leaving { level: levels.level[node as usize], pair };
+    for (local, index) in resolved.locals.iter().zip(0..) {
+        let tracks = hazards.tracks(index);
+        let tracks = tracks.as_slice();
+        let Some(id) = local.backing.filter(|_| !tracks.is_empty()) else { continue };
+        left.push_resource(id, tracks.len());
+        for track in tracks {
+            let first = hazards.reads.get(track.reads as usize);
+            let cells = std::iter::successors(first, |cell| hazards.reads.get(cell.next as usize));
+            let write = (track.write != NONE).then(|| access(track.write, track.pair));
+            left.push_part(track.start, write, cells.map(|cell| access(cell.node, cell.pair)));
         }
     }
 }

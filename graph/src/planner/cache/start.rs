@@ -11,6 +11,11 @@
 //! - Of the coverage each level moved along, or stayed where it was. Those that stayed must be below all that moved, what
 //!   earlier frames did and is not covered included: then no comparison comes out otherwise, and what is the greatest of
 //!   some levels is still that ([`Coverage::moved`]).
+//!
+//! Where frames of one plan follow each other without anything in between, this is looked at twice and no more. The second
+//! start came from the first by the plan alone; if that moved or left alone everything above, it will do the same to the
+//! second, and so on. What is covered must then also stay so: what was moved towards a level that was left alone would
+//! reach it one day ([`Start::is_steady`]).
 
 use super::PlanChange;
 use crate::coverage::Coverage;
@@ -40,15 +45,22 @@ pub(super) struct Start {
     ranges: Vec<KnownRange>,
     marks: Vec<KnownMark>,
     covers: Vec<Cover>,
-    /// Up to which level (exclusive) what each of `covers` is about is covered now.
+    /// Up to which level (exclusive) what each of `covers` is about is covered.
     covered: Vec<u64>,
     cover: Coverage,
+    /// The buffers taken out of the state so far.
+    removals: u64,
+    /// If the plan just repeats from here on: from which level on levels move.
+    steady: Option<u64>,
     /// Level of the first that was done and is not covered.
     oldest: u64,
     /// What the frame does to each of `ranges`.
     done: Vec<Done>,
     /// By local resource, where its ranges begin.
     begin: Vec<usize>,
+    /// As `marks` and `covered`, of the start that is looked at.
+    marks_now: Vec<u64>,
+    covered_now: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +131,10 @@ impl Start {
         self.keep_ranges(state, resolved);
         self.do_uses(resolved);
         self.keep_marks(state);
+        self.covered.clear();
+        self.covered.extend(self.covers.iter().map(|cover| cover.level(&state.cover, &state.pairs)));
+        self.removals = state.removals;
+        self.steady = None;
     }
 
     fn keep_ranges(&mut self, state: &GraphState, resolved: &Resolved) {
@@ -180,8 +196,23 @@ impl Start {
         self.marks.push(KnownMark { level: mark.level, pair: mark.pair, cover });
     }
 
-    /// How a start differs, if a frame planned from it gets the same plan.
-    pub(super) fn verify(&mut self, state: &GraphState) -> Result<Shift, PlanChange> {
+    /// Whether it is a start of this state.
+    pub(super) fn is_of(&self, state: &GraphState) -> bool {
+        self.state == state.identity
+    }
+
+    /// How a start differs that came from this one by the plan alone, any number of times, if nothing more is to be looked
+    /// at.
+    pub(super) fn repeats(&self, state: &GraphState) -> Option<Shift> {
+        let same = self.accesses == state.pairs.len() && self.removals == state.removals;
+        let moving = self.steady.filter(|_| same)?;
+        Some(Shift { moving, by: state.next_level.checked_sub(self.base)? })
+    }
+
+    /// Compares a start. If a frame planned from it gets the same plan, takes it on in place of the one that was known, and
+    /// returns how it differs. `levels`: those of the plan, if the start came from that one by the plan alone.
+    pub(super) fn verify(&mut self, state: &GraphState, levels: Option<u64>) -> Result<Shift, PlanChange> {
+        self.steady = None;
         let by = state.next_level.checked_sub(self.base).ok_or(PlanChange::State)?;
         if self.state != state.identity {
             return Err(PlanChange::State);
@@ -190,19 +221,51 @@ impl Start {
             return Err(PlanChange::Accesses);
         }
         let moving = self.cover.moved(&state.cover, by, self.oldest).ok_or(PlanChange::Coverage)?;
-        self.covered.clear();
-        self.covered.extend(self.covers.iter().map(|cover| cover.level(&state.cover, &state.pairs)));
+        self.covered_now.clear();
+        self.covered_now.extend(self.covers.iter().map(|cover| cover.level(&state.cover, &state.pairs)));
+        self.marks_now.clear();
         let (mut ranges, mut marks) = (self.ranges.as_slice(), self.marks.as_slice());
         for known in &self.resources {
             let same = state.get(known.id).is_some_and(|found| {
+                let now = (self.covered_now.as_slice(), &mut self.marks_now);
                 found.ranges.len() == known.ranges as usize
-                    && same_ranges(found, (&mut ranges, &mut marks), &self.covered, by)
+                    && same_ranges(found, (&mut ranges, &mut marks), now, by)
             });
             if !same {
                 return Err(PlanChange::Resource { resource: known.local });
             }
         }
+        if levels == Some(by) && self.is_steady(by) {
+            self.steady = Some(moving);
+        }
+        self.take_on(state, by);
         Ok(Shift { moving, by })
+    }
+
+    /// Whether what is covered now, which the plan moved by so many levels or left alone, stays so.
+    fn is_steady(&self, by: u64) -> bool {
+        let moved = |then: u64, now: u64| now.checked_sub(then) == Some(by);
+        self.marks.iter().zip(&self.marks_now).all(|(then, &now)| {
+            let cover = usize::from(then.cover);
+            match (self.covered.get(cover), self.covered_now.get(cover)) {
+                (Some(&before), Some(&after)) => {
+                    let follows = moved(before, after) || after == u64::MAX;
+                    now == then.level || moved(then.level, now) && follows
+                }
+                _ => true,
+            }
+        })
+    }
+
+    fn take_on(&mut self, state: &GraphState, by: u64) {
+        self.base = state.next_level;
+        self.removals = state.removals;
+        self.cover.clone_from(&state.cover);
+        self.oldest = self.oldest.saturating_add(by);
+        std::mem::swap(&mut self.covered, &mut self.covered_now);
+        for (mark, &level) in self.marks.iter_mut().zip(&self.marks_now) {
+            mark.level = level;
+        }
     }
 }
 
@@ -211,7 +274,7 @@ impl Start {
 fn same_ranges(
     found: &Persistent,
     (ranges, marks): (&mut &[KnownRange], &mut &[KnownMark]),
-    covered: &[u64],
+    (covered, levels): (&[u64], &mut Vec<u64>),
     by: u64,
 ) -> bool {
     let same_mark = |known: &KnownMark, mark: &Mark| {
@@ -232,7 +295,10 @@ fn same_ranges(
         };
         *marks = rest;
         let now = range.writes.iter().chain(&range.reads);
-        mine.iter().zip(now).all(|(known, mark)| same_mark(known, mark))
+        mine.iter().zip(now).all(|(known, mark)| {
+            levels.push(mark.level);
+            same_mark(known, mark)
+        })
     })
 }
 
