@@ -189,10 +189,10 @@ impl FrameGraph {
     /// Begins a pass. It is declared by [`PassBuilder::finish`]; a builder that is dropped declares nothing.
     #[inline]
     pub fn pass(&mut self, name: &str) -> PassBuilder<'_> {
-        self.forget_leaked();
-        let (names, uses) = (self.names.len(), self.uses.len());
+        self.forget_undeclared();
+        let uses = index(self.uses.len());
         let name = self.intern(name);
-        PassBuilder { frame: self, names, uses, name, queue: None, side_effects: false, finished: false }
+        PassBuilder { frame: self, uses, name, queue: None, side_effects: false }
     }
 
     /// A buffer of `size` bytes that lives inside this frame. What it is used for follows from the passes.
@@ -206,7 +206,7 @@ impl FrameGraph {
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
         // Not by `transfer`: uploads come by the thousand.
-        self.forget_leaked();
+        self.forget_undeclared();
         let start = index(self.uses.len());
         self.uses.push(Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite });
         self.push(Node {
@@ -278,7 +278,7 @@ impl FrameGraph {
     pub fn transient_usages(&self, usages: &mut Vec<BufferUsage>) {
         usages.clear();
         usages.resize(self.transients.len(), BufferUsage::empty());
-        for u in &self.uses {
+        for u in self.declared_uses() {
             if let Resource::Transient(id) = u.slice.resource
                 && let Some(usage) = usages.get_mut(id.index as usize)
             {
@@ -357,7 +357,7 @@ impl FrameGraph {
 
     #[inline]
     fn transfer(&mut self, kind: NodeKind, uses: &[(ResourceSlice, Access, Mode)]) -> PassId {
-        self.forget_leaked();
+        self.forget_undeclared();
         let start = index(self.uses.len());
         self.uses.extend(uses.iter().map(|&(slice, access, mode)| Use { slice, access, mode }));
         self.push(Node {
@@ -375,10 +375,20 @@ impl FrameGraph {
         self.transfer(kind, &uses)
     }
 
-    /// Drops the uses of a builder that was leaked: the nodes' uses stand one after the other.
+    /// The uses of all nodes, which stand one after the other.
+    pub(crate) fn declared_uses(&self) -> &[Use] {
+        self.uses.get(..self.declared()).unwrap_or(&self.uses)
+    }
+
     #[inline]
-    fn forget_leaked(&mut self) {
-        let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
+    fn declared(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
+    }
+
+    /// Drops the uses of a builder that was not finished.
+    #[inline]
+    fn forget_undeclared(&mut self) {
+        let declared = self.declared();
         if declared < self.uses.len() {
             self.uses.truncate(declared);
         }
@@ -401,13 +411,12 @@ fn index(n: usize) -> u32 {
 #[must_use = "a pass is declared by `finish`"]
 #[derive(Debug)]
 pub struct PassBuilder<'a> {
+    // It cleans up nothing when it is dropped, or it could not be kept in registers.
     frame: &'a mut FrameGraph,
-    names: usize,
-    uses: usize,
+    uses: u32,
     name: (u32, u32),
     queue: Option<Queue>,
     side_effects: bool,
-    finished: bool,
 }
 
 impl PassBuilder<'_> {
@@ -458,26 +467,9 @@ impl PassBuilder<'_> {
 
     /// Declares the pass.
     #[inline]
-    pub fn finish(mut self) -> PassId {
-        self.finished = true;
-        let uses: Range<u32> = index(self.uses)..index(self.frame.uses.len());
-        let (name, queue, side_effects) = (self.name, self.queue, self.side_effects);
-        self.frame.push(Node {
-            name,
-            uses: (uses.start, uses.end),
-            kind: NodeKind::Pass,
-            queue,
-            side_effects,
-        })
-    }
-}
-
-impl Drop for PassBuilder<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.finished {
-            self.frame.names.truncate(self.names);
-            self.frame.uses.truncate(self.uses);
-        }
+    pub fn finish(self) -> PassId {
+        let PassBuilder { frame, uses, name, queue, side_effects } = self;
+        let uses = (uses, index(frame.uses.len()));
+        frame.push(Node { name, uses, kind: NodeKind::Pass, queue, side_effects })
     }
 }

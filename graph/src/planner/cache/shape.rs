@@ -24,6 +24,8 @@ impl Asked<'_> {
 pub(super) struct Shape {
     options: PlanOptions,
     prologue: Option<u32>,
+    /// Of the frame that `uses` are of.
+    serial: u32,
     nodes: Vec<Node>,
     uses: Vec<Use>,
     transients: Vec<TransientDesc>,
@@ -46,6 +48,7 @@ impl Shape {
         let graph = asked.graph;
         self.options = asked.options;
         self.prologue = graph.prologue;
+        self.serial = graph.serial;
         self.nodes.clone_from(&graph.nodes);
         self.uses.clone_from(&graph.uses);
         self.transients.clone_from(&graph.transients);
@@ -71,13 +74,13 @@ impl Shape {
             && self.prologue == graph.prologue
             && self.same_transients(asked)
             && same_orders(&self.orders, graph)
-            && self.uses.iter().zip(&graph.uses).all(|(old, new)| same_use(old, new, graph.serial));
+            && same_uses(&self.uses, &graph.uses, self.serial ^ graph.serial);
         if !alike {
             return Compared::Differs;
         }
         let mut differs = None;
         for (at, (old, new)) in (0..).zip(self.nodes.iter().zip(&graph.nodes)) {
-            if old.uses != new.uses || !same_node(old, new) {
+            if !(old.uses == new.uses && same_node(old, new)) {
                 return Compared::Differs;
             }
             if let (NodeKind::Upload { from: old }, NodeKind::Upload { from: new }) = (old.kind, new.kind)
@@ -131,11 +134,11 @@ impl Shape {
 
     fn node(&self, old: &Node, new: &Node, node: u32, graph: &FrameGraph) -> Option<PlanChange> {
         let before = self.uses.get(old.uses.0 as usize..old.uses.1 as usize).unwrap_or(&[]);
-        let now = graph.uses(new);
+        let (now, serials) = (graph.uses(new), self.serial ^ graph.serial);
         if !same_node(old, new) || before.len() != now.len() {
             return Some(PlanChange::Node { node });
         }
-        let differs = before.iter().zip(now).position(|(old, new)| !same_use(old, new, graph.serial))?;
+        let differs = before.iter().zip(now).position(|(old, new)| difference(old, new, serials) != 0)?;
         Some(PlanChange::Use { node, number: differs as u32 })
     }
 
@@ -164,23 +167,32 @@ fn same_node(old: &Node, new: &Node) -> bool {
     kind && old.queue == new.queue && old.side_effects == new.side_effects
 }
 
-/// Transients are compared by their place among those of the frame.
-#[inline]
-fn same_use(old: &Use, new: &Use, serial: u32) -> bool {
-    let resource = match (old.slice.resource, new.slice.resource) {
-        (Resource::Persistent(old), Resource::Persistent(new)) => {
-            (old.index == new.index) & (old.version == new.version)
-        }
-        (Resource::Transient(old), Resource::Transient(new)) => {
-            (old.index == new.index) & (new.frame == serial)
-        }
-        _ => false,
+/// Whether all uses of two frames are the same. `serials`: what differs between the frames' serial numbers.
+fn same_uses(old: &[Use], new: &[Use], serials: u32) -> bool {
+    // One branch for several.
+    let same = |(old, new): (&[Use], &[Use])| {
+        old.iter().zip(new).fold(0, |all, (old, new)| all | difference(old, new, serials)) == 0
     };
-    resource
-        & (old.slice.start == new.slice.start)
-        & (old.slice.end == new.slice.end)
-        & (old.access == new.access)
-        & (old.mode == new.mode)
+    old.chunks(8).zip(new.chunks(8)).all(same)
+}
+
+/// The bits in which two uses differ. Transients are compared by their place among those of the frame: an id has the serial
+/// number of its frame beside it.
+#[inline(always)]
+fn difference(old: &Use, new: &Use, serials: u32) -> u64 {
+    let parts = |u: &Use| match u.slice.resource {
+        Resource::Persistent(id) => (0u32, id.index, id.version),
+        Resource::Transient(id) => (1, id.index, id.frame),
+    };
+    let ((transient, index, stamp), (other, other_index, other_stamp)) = (parts(old), parts(new));
+    let expected = transient.wrapping_neg() & serials;
+    let resource = transient ^ other | index ^ other_index | stamp ^ other_stamp ^ expected;
+    let (a, b) = (&old.slice, &new.slice);
+    let rest = a.start ^ b.start
+        | a.end ^ b.end
+        | old.access.stages.bits() ^ new.access.stages.bits()
+        | old.access.access.bits() ^ new.access.access.bits();
+    u64::from(resource) | rest | u64::from(old.mode as u8 ^ new.mode as u8)
 }
 
 fn same_orders(old: &[Order], graph: &FrameGraph) -> bool {
