@@ -7,7 +7,6 @@ mod saved;
 
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
-use std::ops::Range;
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

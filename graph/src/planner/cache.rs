@@ -22,11 +22,15 @@ pub use origin::{PlanChange, PlanOrigin};
 pub(super) use outcome::Made;
 use outcome::Outcome;
 pub(super) use shape::Asked;
-use shape::{Compared, Moves, Shape};
+use shape::{Compared, Hint, Moves, Place, Shape};
 use start::{Shift, Start};
 
 /// Most plans of a structure in a row that are not kept, as a power of two.
 const MAX_SKIPPED: u32 = 6;
+/// Uses of a frame beyond which it is not remembered: it would take many megabytes.
+const MAX_USES: usize = 1 << 18;
+/// Structures that a frame is compared with beyond a place where frames differed before.
+const MAX_LOOKED_THROUGH: usize = 2;
 
 /// The structures remembered, the least recently used of which makes way for a new one.
 #[derive(Debug, Default)]
@@ -38,6 +42,7 @@ pub(super) struct Cache {
     /// The slot planned last.
     last: usize,
     moves: Moves,
+    hint: Hint,
 }
 
 /// A structure.
@@ -89,13 +94,14 @@ impl Cache {
         }
         self.now += 1;
         let anew = |slot, change| Found::Anew { slot, origin: PlanOrigin::Anew(change) };
-        let Some((number, compared)) = self.find_structure(asked) else {
-            return anew(None, self.nearest_difference(asked));
-        };
-        if let Some(before) = self.slots.get_mut(self.last) {
-            before.next = number;
+        if asked.graph.uses.len() > MAX_USES {
+            return anew(None, PlanChange::TooLarge);
         }
-        self.last = number;
+        let (number, compared) = match self.find_structure(asked) {
+            Ok(found) => found,
+            Err(change) => return anew(None, change),
+        };
+        self.turn_to(number);
         let slot = &mut self.slots[number];
         slot.used = self.now;
         if !slot.kept {
@@ -116,26 +122,40 @@ impl Cache {
         }
     }
 
-    /// The slot of a structure.
-    fn find_structure(&mut self, asked: Asked<'_>) -> Option<(usize, Compared)> {
+    /// The slot of a structure, or how it differs from one that is remembered: from the one that came after the last
+    /// frame the last time, if that is as large, or else from the last.
+    fn find_structure(&mut self, asked: Asked<'_>) -> Result<(usize, Compared), PlanChange> {
         let likely = self.slots.get(self.last).map_or(0, |slot| slot.next);
-        let all = std::iter::once(likely).chain((0..self.slots.len()).filter(|&i| i != likely));
-        for number in all {
-            let compared = self.slots.get(number)?.shape.compare(asked, &mut self.moves);
-            if !matches!(compared, Compared::Differs) {
-                return Some((number, compared));
+        let others = (0..self.slots.len()).filter(|&i| i != likely);
+        let mut looked_through = 0;
+        let mut nearest = (self.last, Place::Size);
+        for number in std::iter::once(likely).chain(others) {
+            let Some(slot) = self.slots.get(number) else { return Err(PlanChange::FirstFrame) };
+            match slot.shape.compare(asked, self.hint, &mut self.moves) {
+                Compared::Differs(place) => {
+                    if number == self.last || number == likely && slot.shape.is_as_large(asked.graph) {
+                        nearest = (number, place);
+                    }
+                    // A place that differed before was looked at before all others.
+                    let before = self.hint.is(place);
+                    looked_through += usize::from(!before && !matches!(place, Place::Size | Place::Beside));
+                    self.hint.note(place);
+                    if looked_through == MAX_LOOKED_THROUGH {
+                        break;
+                    }
+                }
+                compared => return Ok((number, compared)),
             }
         }
-        None
+        Err(self.slots[nearest.0].shape.change(asked, nearest.1))
     }
 
-    /// The first difference to the structure that has the most in common, of the one planned last and the likely one.
-    #[cold]
-    fn nearest_difference(&self, asked: Asked<'_>) -> PlanChange {
-        let last = self.slots.get(self.last);
-        let next = last.and_then(|last| self.slots.get(last.next).filter(|_| last.next != self.last));
-        let differences = last.into_iter().chain(next).map(|slot| slot.shape.difference(asked));
-        differences.max_by_key(|d| d.0).map_or(PlanChange::FirstFrame, |d| d.1)
+    /// Frames take turns: notes that a slot comes after the last.
+    fn turn_to(&mut self, number: usize) {
+        if let Some(before) = self.slots.get_mut(self.last) {
+            before.next = number;
+        }
+        self.last = number;
     }
 
     /// The schedule of a plan that is kept.
@@ -154,7 +174,9 @@ impl Cache {
         fit: bool,
     ) -> Option<Reused> {
         let Some(number) = slot else {
-            self.remember(asked);
+            if self.limit > 0 && asked.graph.uses.len() <= MAX_USES {
+                self.remember(asked);
+            }
             return None;
         };
         let slot = self.slots.get_mut(number)?;
@@ -177,9 +199,6 @@ impl Cache {
 
     /// Remembers a structure that is new.
     fn remember(&mut self, asked: Asked<'_>) {
-        if self.limit == 0 {
-            return;
-        }
         let number = if self.slots.len() < self.limit {
             self.slots.push(Slot::default());
             self.slots.len() - 1
@@ -187,10 +206,7 @@ impl Cache {
             let oldest = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.used);
             oldest.map_or(0, |(number, _)| number)
         };
-        if let Some(before) = self.slots.get_mut(self.last) {
-            before.next = number;
-        }
-        self.last = number;
+        self.turn_to(number);
         let slot = &mut self.slots[number];
         slot.shape.remember(asked);
         (slot.kept, slot.unused, slot.skip, slot.used) = (false, 0, 0, self.now);

@@ -14,9 +14,10 @@ pub enum PlanOrigin {
 }
 
 /// Why no plan that is kept would do. Nodes are positions in the frame, resources positions in
-/// [`Schedule::resources`](crate::Schedule::resources). Where the structure differs, the first difference to the
-/// remembered frame that has most in common with it is named, of the one before it and the one that came after that the
-/// last time.
+/// [`Schedule::resources`](crate::Schedule::resources).
+///
+/// Where the structure differs from all that are remembered, a difference is named to the frame that came after the last
+/// one the last time, if it has as many nodes, or else to the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "json",
@@ -27,17 +28,19 @@ pub enum PlanOrigin {
 pub enum PlanChange {
     /// It is the first frame of the planner.
     FirstFrame,
-    /// Its structure was seen before, but no plan for it was kept: it was seen once only, or that plan met a kind of access
-    /// for the first time.
+    /// Its structure was seen before, but no plan for it was kept: it was seen once only; or that plan met a kind of access
+    /// for the first time; or it cannot be compared, with a buffer of 2^62 bytes or more than 128 kinds of access.
     NotKept,
-    /// It has nodes more, from this one on.
+    /// It has more than 262,144 uses: such structures are not remembered.
+    TooLarge,
+    /// Nodes were added.
     Added {
         /// The first that differs.
         node: u32,
     },
-    /// It has nodes less.
+    /// Nodes are missing.
     Removed {
-        /// The first that differs: where one is missing. It may be one past the last.
+        /// The first that differs. It may be one past the last.
         node: u32,
     },
     /// A node does something else, asks for another queue, or has other uses than before.

@@ -37,10 +37,47 @@ pub(super) struct Shape {
 /// What comes out of comparing a frame with a structure.
 #[derive(Clone, Copy)]
 pub(super) enum Compared {
-    Differs,
+    Differs(Place),
     /// The same, but that the staging memory of an upload moved otherwise than that of others.
     StagingDiffers(u32),
     Same,
+}
+
+/// Where a frame differs from a structure.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// In the number of its nodes or uses.
+    Size,
+    /// Position of a use.
+    Use(usize),
+    Node(usize),
+    Beside,
+}
+
+/// Where frames differed before: looked at first, because it is often the same place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hint {
+    at_use: usize,
+    at_node: usize,
+}
+
+impl Hint {
+    /// Whether it is known already that frames differ there.
+    pub(super) fn is(self, place: Place) -> bool {
+        match place {
+            Place::Use(at) => self.at_use == at,
+            Place::Node(at) => self.at_node == at,
+            Place::Size | Place::Beside => false,
+        }
+    }
+
+    pub(super) fn note(&mut self, place: Place) {
+        match place {
+            Place::Use(at) => self.at_use = at,
+            Place::Node(at) => self.at_node = at,
+            Place::Size | Place::Beside => {}
+        }
+    }
 }
 
 impl Shape {
@@ -65,34 +102,48 @@ impl Shape {
     }
 
     /// Compares a frame with it. `moves` says then where its staging memory went.
-    pub(super) fn compare(&self, asked: Asked<'_>, moves: &mut Moves) -> Compared {
+    pub(super) fn compare(&self, asked: Asked<'_>, hint: Hint, moves: &mut Moves) -> Compared {
         moves.clear();
         let graph = asked.graph;
-        let alike = self.nodes.len() == graph.nodes.len()
-            && self.uses.len() == graph.uses.len()
-            && self.options == asked.options
+        if (self.nodes.len(), self.uses.len()) != (graph.nodes.len(), graph.uses.len()) {
+            return Compared::Differs(Place::Size);
+        }
+        let beside = self.options == asked.options
             && self.prologue == graph.prologue
             && self.same_transients(asked)
-            && same_orders(&self.orders, graph)
-            && same_uses(&self.uses, &graph.uses, self.serial ^ graph.serial);
-        if !alike {
-            return Compared::Differs;
+            && same_orders(&self.orders, graph);
+        if !beside {
+            return Compared::Differs(Place::Beside);
         }
-        let mut differs = None;
-        for (at, (old, new)) in (0..).zip(self.nodes.iter().zip(&graph.nodes)) {
+        self.first_difference(graph, hint, moves)
+            .map_or_else(|| moves.end().map_or(Compared::Same, Compared::StagingDiffers), Compared::Differs)
+    }
+
+    /// The first use or node that differs, those that differed before looked at first. Both have as many.
+    fn first_difference(&self, graph: &FrameGraph, hint: Hint, moves: &mut Moves) -> Option<Place> {
+        let serials = self.serial ^ graph.serial;
+        if let (Some(old), Some(new)) = (self.uses.get(hint.at_use), graph.uses.get(hint.at_use))
+            && difference(old, new, serials) != 0
+        {
+            return Some(Place::Use(hint.at_use));
+        }
+        if let (Some(old), Some(new)) = (self.nodes.get(hint.at_node), graph.nodes.get(hint.at_node))
+            && !same_node(old, new)
+        {
+            return Some(Place::Node(hint.at_node));
+        }
+        if let Some(at) = first_use(&self.uses, &graph.uses, serials) {
+            return Some(Place::Use(at));
+        }
+        for (at, (old, new)) in self.nodes.iter().zip(&graph.nodes).enumerate() {
             if !(old.uses == new.uses && same_node(old, new)) {
-                return Compared::Differs;
+                return Some(Place::Node(at));
             }
-            if let (NodeKind::Upload { from: old }, NodeKind::Upload { from: new }) = (old.kind, new.kind)
-                && !moves.enter(old, new)
-            {
-                differs = differs.or(Some(at));
+            if let (NodeKind::Upload { from: old }, NodeKind::Upload { from: new }) = (old.kind, new.kind) {
+                moves.enter(old, new, at);
             }
         }
-        if !moves.keep_order() {
-            differs = differs.or(Some(0));
-        }
-        differs.map_or(Compared::Same, Compared::StagingDiffers)
+        None
     }
 
     fn same_transients(&self, asked: Asked<'_>) -> bool {
@@ -113,22 +164,46 @@ impl Shape {
         None
     }
 
-    /// The first difference of a frame that differs, and how many nodes come before it.
+    /// Whether a frame has as many nodes and uses.
+    pub(super) fn is_as_large(&self, graph: &FrameGraph) -> bool {
+        (self.nodes.len(), self.uses.len()) == (graph.nodes.len(), graph.uses.len())
+    }
+
+    /// What differs in a frame that was compared with it.
     #[cold]
-    pub(super) fn difference(&self, asked: Asked<'_>) -> (u32, PlanChange) {
+    pub(super) fn change(&self, asked: Asked<'_>, place: Place) -> PlanChange {
         let graph = asked.graph;
-        let (old_len, len) = (self.nodes.len(), graph.nodes.len());
-        let all = len.min(old_len) as u32;
-        let nodes = self.nodes.iter().zip(&graph.nodes);
-        let first =
-            (0..).zip(nodes).find_map(|(node, (old, new))| Some((node, self.node(old, new, node, graph)?)));
-        match first {
-            Some((node, _)) if old_len < len => (node, PlanChange::Added { node }),
-            Some((node, _)) if old_len > len => (node, PlanChange::Removed { node }),
-            Some(first) => first,
-            None if old_len < len => (all, PlanChange::Added { node: all }),
-            None if old_len > len => (all, PlanChange::Removed { node: all }),
-            None => (all, self.beside_nodes(asked)),
+        let at = match place {
+            Place::Size => return self.resized(graph),
+            Place::Beside => match self.first_difference(graph, Hint::default(), &mut Moves::default()) {
+                Some(place) => return self.change(asked, place),
+                None => return self.beside_nodes(asked),
+            },
+            Place::Use(at) => graph.nodes.partition_point(|node| node.uses.1 as usize <= at),
+            Place::Node(at) => at,
+        };
+        let node = at as u32;
+        let both = self.nodes.get(at).zip(graph.nodes.get(at));
+        both.and_then(|(old, new)| self.node(old, new, node, graph)).unwrap_or(PlanChange::Node { node })
+    }
+
+    /// What differs in a frame of another size: where nodes were added or taken out, all after that differ.
+    fn resized(&self, graph: &FrameGraph) -> PlanChange {
+        let (before, now) = (self.nodes.len(), graph.nodes.len());
+        let same = |&at: &usize| {
+            let (old, new) = (&self.nodes[at], &graph.nodes[at]);
+            self.node(old, new, at as u32, graph).is_none()
+        };
+        let (mut begin, mut end) = (0, before.min(now));
+        while begin < end {
+            let middle = begin + (end - begin) / 2;
+            if same(&middle) { begin = middle + 1 } else { end = middle }
+        }
+        let node = begin as u32;
+        match before.cmp(&now) {
+            std::cmp::Ordering::Less => PlanChange::Added { node },
+            std::cmp::Ordering::Greater => PlanChange::Removed { node },
+            std::cmp::Ordering::Equal => PlanChange::Node { node },
         }
     }
 
@@ -167,13 +242,16 @@ fn same_node(old: &Node, new: &Node) -> bool {
     kind && old.queue == new.queue && old.side_effects == new.side_effects
 }
 
-/// Whether all uses of two frames are the same. `serials`: what differs between the frames' serial numbers.
-fn same_uses(old: &[Use], new: &[Use], serials: u32) -> bool {
+/// The first of two frames' uses that differ. `serials`: what differs between the frames' serial numbers.
+fn first_use(old: &[Use], new: &[Use], serials: u32) -> Option<usize> {
     // One branch for several.
-    let same = |(old, new): (&[Use], &[Use])| {
-        old.iter().zip(new).fold(0, |all, (old, new)| all | difference(old, new, serials)) == 0
+    const CHUNK: usize = 8;
+    let differ = |(old, new): (&[Use], &[Use])| {
+        old.iter().zip(new).fold(0, |all, (old, new)| all | difference(old, new, serials)) != 0
     };
-    old.chunks(8).zip(new.chunks(8)).all(same)
+    let chunk = old.chunks(CHUNK).zip(new.chunks(CHUNK)).position(differ)?;
+    let both = old.iter().zip(new).enumerate().skip(chunk * CHUNK);
+    both.take(CHUNK).find(|(_, (old, new))| difference(old, new, serials) != 0).map(|(at, _)| at)
 }
 
 /// The bits in which two uses differ. Transients are compared by their place among those of the frame: an id has the serial
@@ -211,6 +289,8 @@ const FAR: u64 = 1 << 62;
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     moves: Vec<Move>,
+    /// The first upload that does not fit.
+    astray: Option<u32>,
 }
 
 /// Where one staging buffer went.
@@ -225,6 +305,7 @@ struct Move {
 impl Moves {
     fn clear(&mut self) {
         self.moves.clear();
+        self.astray = None;
     }
 
     /// Whether anything went elsewhere.
@@ -238,31 +319,39 @@ impl Moves {
         moved.map_or(slice, |m| HostSlice { buffer: m.to, offset: slice.offset.wrapping_add(m.by) })
     }
 
-    /// Takes in where an upload is now. Returns whether that fits what is known.
+    /// Takes in where an upload is now, a node of the frame.
     #[inline]
-    fn enter(&mut self, old: HostSlice, new: HostSlice) -> bool {
+    fn enter(&mut self, old: HostSlice, new: HostSlice, node: usize) {
         let to = Move { from: old.buffer, to: new.buffer, by: new.offset.wrapping_sub(old.offset) };
         let near = old == new || (old.offset | new.offset) < FAR;
-        let fits = |m: &Move| near && (m.to, m.by) == (to.to, to.by);
-        if let Some(last) = self.moves.last().filter(|m| m.from == to.from) {
-            return fits(last);
-        }
-        match self.moves.iter().position(|m| m.from == to.from) {
-            Some(known) => {
-                let last = self.moves.len() - 1;
-                self.moves.swap(known, last);
-                fits(&self.moves[last])
-            }
-            None => {
-                self.moves.push(to);
-                near
-            }
+        let last = self.moves.last();
+        if !(near && last.is_some_and(|m| (m.from, m.to, m.by) == (to.from, to.to, to.by))) {
+            self.enter_another(to, near, node as u32);
         }
     }
 
-    /// Whether different buffers are still different, and in the same order by number.
-    fn keep_order(&mut self) -> bool {
+    fn enter_another(&mut self, to: Move, near: bool, node: u32) {
+        let fits = match self.moves.iter().position(|m| m.from == to.from) {
+            Some(known) => {
+                let last = self.moves.len() - 1;
+                self.moves.swap(known, last);
+                (self.moves[last].to, self.moves[last].by) == (to.to, to.by)
+            }
+            None => {
+                self.moves.push(to);
+                true
+            }
+        };
+        if !(fits && near) {
+            self.astray.get_or_insert(node);
+        }
+    }
+
+    /// All are entered: returns an upload that does not fit, if there is one. Different buffers have to be different
+    /// still, and in the same order by number.
+    fn end(&mut self) -> Option<u32> {
         self.moves.sort_unstable_by_key(|m| m.from);
-        self.moves.is_sorted_by(|a, b| a.to < b.to)
+        let in_order = self.moves.is_sorted_by(|a, b| a.to < b.to);
+        self.astray.or((!in_order).then_some(0))
     }
 }
