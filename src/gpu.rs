@@ -41,11 +41,15 @@ pub struct MkGpuConfig {
     pub max_ranges: usize,
     /// How uploads travel.
     pub uploads: MkUploadMethod,
+    /// Most frames of different structure whose plans are kept, to be used again where a frame has the same structure and
+    /// begins in the same state: see [`Planner::with_cache`](memkit_graph::Planner::with_cache). Frames that are open at
+    /// once keep as many each. 0 keeps none.
+    pub plan_cache: usize,
 }
 
 impl Default for MkGpuConfig {
     /// Two frames in flight, chunks of 8 MiB up to 512 MiB, no helper threads, 256 ranges, uploads by whichever way costs
-    /// less.
+    /// less, plans of 8 structures.
     fn default() -> Self {
         MkGpuConfig {
             frames_in_flight: 2,
@@ -55,6 +59,7 @@ impl Default for MkGpuConfig {
             upload_threads: 0,
             max_ranges: GraphState::DEFAULT_MAX_RANGES,
             uploads: MkUploadMethod::Auto,
+            plan_cache: 8,
         }
     }
 }

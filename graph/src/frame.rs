@@ -7,7 +7,6 @@ mod saved;
 
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
-use std::ops::Range;
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +147,44 @@ impl Entry<'_> {
     }
 }
 
+#[inline]
+fn entry<'a>(entries: &[u32], nodes: &'a [Node], node: u32) -> Entry<'a> {
+    match entries[node as usize] {
+        upload if upload & UPLOAD != 0 => Entry::Upload((upload & !UPLOAD) as usize),
+        other => Entry::Node(&nodes[other as usize]),
+    }
+}
+
+/// The nodes of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Declared<'a> {
+    /// As [`FrameGraph::entries`].
+    pub(crate) entries: &'a [u32],
+    pub(crate) nodes: &'a [Node],
+    pub(crate) uses: &'a [Use],
+    pub(crate) uploads: &'a [Upload],
+}
+
+impl<'a> Declared<'a> {
+    /// Where a node is kept: one of these.
+    pub(crate) fn entry(&self, node: usize) -> Entry<'a> {
+        entry(self.entries, self.nodes, node as u32)
+    }
+
+    /// The uses of one of these nodes.
+    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> &'a [Use] {
+        match entry {
+            Entry::Upload(number) => std::slice::from_ref(&self.uploads[number].to),
+            Entry::Node(node) => &self.uses[node.uses.0 as usize..node.uses.1 as usize],
+        }
+    }
+
+    /// How many there are of each kind.
+    pub(crate) fn len(&self) -> [usize; 4] {
+        [self.entries.len(), self.nodes.len(), self.uses.len(), self.uploads.len()]
+    }
+}
+
 /// In [`FrameGraph::entries`]: the other bits are the position of an upload, not of another node.
 const UPLOAD: u32 = 1 << 31;
 
@@ -249,10 +286,10 @@ impl FrameGraph {
     /// Begins a pass. It is declared by [`PassBuilder::finish`]; a builder that is dropped declares nothing.
     #[inline]
     pub fn pass(&mut self, name: &str) -> PassBuilder<'_> {
-        self.forget_leaked();
-        let (names, uses) = (self.names.len(), self.uses.len());
+        self.forget_undeclared();
+        let uses = index(self.uses.len());
         let name = self.intern(name);
-        PassBuilder { frame: self, names, uses, name, queue: None, side_effects: false, finished: false }
+        PassBuilder { frame: self, uses, name, queue: None, side_effects: false }
     }
 
     /// A buffer of `size` bytes that lives inside this frame. What it is used for follows from the passes.
@@ -369,7 +406,14 @@ impl FrameGraph {
 
     /// The uses of all nodes, those of uploads last.
     pub(crate) fn declared_uses(&self) -> impl Iterator<Item = &Use> {
-        self.uses.iter().chain(self.uploads.iter().map(|upload| &upload.to))
+        let Declared { uses, uploads, .. } = self.declared();
+        uses.iter().chain(uploads.iter().map(|upload| &upload.to))
+    }
+
+    /// All nodes.
+    pub(crate) fn declared(&self) -> Declared<'_> {
+        let uses = self.uses.get(..self.declared_len()).unwrap_or(&self.uses);
+        Declared { entries: &self.entries, nodes: &self.nodes, uses, uploads: &self.uploads }
     }
 
     /// Bytes of a transient of this frame.
@@ -401,10 +445,7 @@ impl FrameGraph {
     /// Where a node is kept: one of this frame.
     #[inline]
     pub(crate) fn entry(&self, node: u32) -> Entry<'_> {
-        match self.entries[node as usize] {
-            upload if upload & UPLOAD != 0 => Entry::Upload((upload & !UPLOAD) as usize),
-            other => Entry::Node(&self.nodes[other as usize]),
-        }
+        entry(&self.entries, &self.nodes, node)
     }
 
     /// The declared uses of a node of this frame.
@@ -462,7 +503,7 @@ impl FrameGraph {
 
     #[inline]
     fn transfer(&mut self, kind: NodeKind, uses: &[(ResourceSlice, Access, Mode)]) -> PassId {
-        self.forget_leaked();
+        self.forget_undeclared();
         let start = index(self.uses.len());
         self.uses.extend(uses.iter().map(|&(slice, access, mode)| Use { slice, access, mode }));
         self.push(Node {
@@ -480,10 +521,16 @@ impl FrameGraph {
         self.transfer(kind, &uses)
     }
 
-    /// Drops the uses of a builder that was leaked: the nodes' uses stand one after the other.
+    /// Uses of nodes, which stand one after the other. Behind them are those of a builder that was not finished.
     #[inline]
-    fn forget_leaked(&mut self) {
-        let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
+    fn declared_len(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
+    }
+
+    /// Drops the uses of a builder that was not finished.
+    #[inline]
+    fn forget_undeclared(&mut self) {
+        let declared = self.declared_len();
         if declared < self.uses.len() {
             self.uses.truncate(declared);
         }
@@ -508,13 +555,12 @@ fn index(n: usize) -> u32 {
 #[must_use = "a pass is declared by `finish`"]
 #[derive(Debug)]
 pub struct PassBuilder<'a> {
+    // It cleans up nothing when it is dropped, or it could not be kept in registers.
     frame: &'a mut FrameGraph,
-    names: usize,
-    uses: usize,
+    uses: u32,
     name: (u32, u32),
     queue: Option<Queue>,
     side_effects: bool,
-    finished: bool,
 }
 
 impl PassBuilder<'_> {
@@ -565,26 +611,9 @@ impl PassBuilder<'_> {
 
     /// Declares the pass.
     #[inline]
-    pub fn finish(mut self) -> PassId {
-        self.finished = true;
-        let uses: Range<u32> = index(self.uses)..index(self.frame.uses.len());
-        let (name, queue, side_effects) = (self.name, self.queue, self.side_effects);
-        self.frame.push(Node {
-            name,
-            uses: (uses.start, uses.end),
-            kind: NodeKind::Pass,
-            queue,
-            side_effects,
-        })
-    }
-}
-
-impl Drop for PassBuilder<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.finished {
-            self.frame.names.truncate(self.names);
-            self.frame.uses.truncate(self.uses);
-        }
+    pub fn finish(self) -> PassId {
+        let PassBuilder { frame, uses, name, queue, side_effects } = self;
+        let uses = (uses, index(frame.uses.len()));
+        frame.push(Node { name, uses, kind: NodeKind::Pass, queue, side_effects })
     }
 }
