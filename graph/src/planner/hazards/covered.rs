@@ -54,7 +54,7 @@ impl Covered {
     #[inline]
     fn at(&self, src: PairId, dst: PairId) -> usize {
         let (src, dst) = (usize::from(src), usize::from(dst));
-        if src < self.width && dst < self.width { src * self.width + dst } else { usize::MAX }
+        if dst < self.width { src * self.width + dst } else { usize::MAX }
     }
 }
 

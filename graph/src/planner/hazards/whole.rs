@@ -130,7 +130,7 @@ pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &m
 }
 
 /// Hazards of a write over what earlier frames left, if that is all there is to say about it.
-#[inline]
+#[inline(always)]
 fn over_earlier(walk: &Walk<'_>, u: &ResolvedUse, prior: &RangeState, out: &mut Hazards) {
     for mark in &prior.writes {
         if mark.level >= out.covered.memory(walk.cover, walk.pairs, mark.pair, u.pair) {
