@@ -78,7 +78,7 @@ impl VulkanBackend {
     /// is needed or the index names none, [`MkError::LayerMissing`] if validation is asked for and not installed;
     /// otherwise what the failing call says.
     pub fn new(config: VulkanConfig) -> Result<Self, MkError> {
-        Self::over(Gpu::new(&config)?)
+        Self::over(Gpu::new(&instance::entry()?, &config)?)
     }
 
     /// Works on a device that an engine lends. Nothing borrowed is ever destroyed; what the backend makes on the device

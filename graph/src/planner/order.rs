@@ -226,7 +226,9 @@ fn share_levels(
     let mut rest = out.uploads.as_slice();
     while let Some(&first) = rest.first() {
         let end = out.latest[first as usize];
-        let n = rest.iter().position(|&p| out.level[p as usize] > end).unwrap_or(rest.len());
+        // The first is of its group whatever its level, so that this comes to an end.
+        let others = rest.iter().skip(1).position(|&p| out.level[p as usize] > end);
+        let n = others.map_or(rest.len(), |n| n + 1);
         let (group, others) = rest.split_at(n);
         let shared = group.iter().map(|&p| out.level[p as usize]).max().unwrap_or(0);
         group.iter().for_each(|&p| out.level[p as usize] = shared);
