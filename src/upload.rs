@@ -46,7 +46,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
             graph.upload(HostSlice { buffer: chunk.number, offset }, to);
             return Ok(());
         }
-        self.upload_in_parts(&inner, bytes, alignment, to)
+        self.upload_in_parts(&inner, bytes, alignment, (to.resource, to.start))
     }
 
     /// An upload that is large, or for which the current chunk has no room.
@@ -57,8 +57,9 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         inner: &Inner<B>,
         bytes: &[u8],
         alignment: u64,
-        to: ResourceSlice,
+        (resource, start): (Resource, u64),
     ) -> Result<(), MkError> {
+        let to = ResourceSlice { resource, start, end: start + bytes.len() as u64 };
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(&inner.workers, bytes, alignment, to);
         if done == bytes.len() {
