@@ -6,6 +6,7 @@ use crate::buffer::BufferInner;
 use crate::device::{Inside, lock};
 use crate::direct::Claim;
 use crate::error::{MkFrameError, MkFrameProblem};
+use crate::gate::Gate;
 use crate::gpu::{Core, Inner, PooledTransient};
 use crate::inner::OwnBuffer;
 use crate::readback::{Progress, ReadbackKey};
@@ -26,6 +27,8 @@ pub(crate) type RecordFn<B> =
 /// The memory of one open frame, used again by a later one.
 pub(crate) struct Workspace<B: MkGpuBackend> {
     pub(crate) name: String,
+    /// To be passed where staging memory is written; none before the workspace is first used by a frame.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) number: u64,
     pub(crate) graph: FrameGraph,
     pub(crate) closures: Closures<RecordFn<B>>,
@@ -51,6 +54,7 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
     fn default() -> Self {
         Workspace {
             name: String::new(),
+            gate: None,
             number: 0,
             graph: FrameGraph::default(),
             closures: Closures::default(),
@@ -93,8 +97,16 @@ pub(crate) struct OpenWork<B: MkGpuBackend> {
 
 impl<B: MkGpuBackend> OpenWork<B> {
     pub(crate) fn open(inner: &Arc<Inner<B>>, number: u64) -> Self {
-        let pooled = lock(&inner.core).workspaces.pop();
-        let mut ws = pooled.unwrap_or_else(|| Workspace::new(&inner.config));
+        let mut ws = {
+            let mut core = lock(&inner.core);
+            let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&inner.config));
+            if ws.gate.is_none() {
+                let gate = Arc::<Gate>::default();
+                core.gates.push(Arc::clone(&gate));
+                ws.gate = Some(gate);
+            }
+            ws
+        };
         ws.graph.reset();
         ws.number = number;
         OpenWork { inner: Arc::downgrade(inner), ws }

@@ -2,11 +2,16 @@
 //!
 //! A [`FrameGraph`] is plain data. Declaring never fails; the [`Planner`](crate::Planner) finds what is wrong.
 
+mod declared;
 #[cfg(feature = "json")]
 mod saved;
+mod uploads;
 
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
+pub(crate) use declared::Declared;
+use uploads::Place;
+pub(crate) use uploads::{Entry, Run, Upload};
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,97 +102,6 @@ impl PassId {
     }
 }
 
-/// A declared upload. Uploads come by the thousand: they stand apart from the other nodes, in few bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Upload {
-    /// The only use.
-    pub(crate) to: Use,
-    /// Where the bytes are: see [`HostSlice`].
-    pub(crate) offset: u64,
-    pub(crate) buffer: u32,
-    /// Position among the frame's nodes.
-    pub(crate) node: u32,
-}
-
-impl Upload {
-    pub(crate) fn from(&self) -> HostSlice {
-        HostSlice { buffer: self.buffer, offset: self.offset }
-    }
-
-    /// First byte at the destination, and one past the last, if that has `size` bytes.
-    #[inline]
-    pub(crate) fn range(&self, size: u64) -> (u64, u64) {
-        let ResourceSlice { start, end, .. } = self.to.slice;
-        (start, if end == ResourceSlice::WHOLE { size } else { end })
-    }
-}
-
-/// Where a node is kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry<'a> {
-    /// Position in [`FrameGraph::uploads`].
-    Upload(usize),
-    Node(&'a Node),
-}
-
-impl Entry<'_> {
-    #[inline]
-    pub(crate) fn is_pass(self) -> bool {
-        matches!(self, Entry::Node(Node { kind: NodeKind::Pass, .. }))
-    }
-
-    #[inline]
-    pub(crate) fn has_side_effects(self) -> bool {
-        matches!(self, Entry::Node(Node { side_effects: true, .. }))
-    }
-
-    #[inline]
-    pub(crate) fn is_upload(self) -> bool {
-        matches!(self, Entry::Upload(_))
-    }
-}
-
-#[inline]
-fn entry<'a>(entries: &[u32], nodes: &'a [Node], node: u32) -> Entry<'a> {
-    match entries[node as usize] {
-        upload if upload & UPLOAD != 0 => Entry::Upload((upload & !UPLOAD) as usize),
-        other => Entry::Node(&nodes[other as usize]),
-    }
-}
-
-/// The nodes of a frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Declared<'a> {
-    /// As [`FrameGraph::entries`].
-    pub(crate) entries: &'a [u32],
-    pub(crate) nodes: &'a [Node],
-    pub(crate) uses: &'a [Use],
-    pub(crate) uploads: &'a [Upload],
-}
-
-impl<'a> Declared<'a> {
-    /// Where a node is kept: one of these.
-    pub(crate) fn entry(&self, node: usize) -> Entry<'a> {
-        entry(self.entries, self.nodes, node as u32)
-    }
-
-    /// The uses of one of these nodes.
-    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> &'a [Use] {
-        match entry {
-            Entry::Upload(number) => std::slice::from_ref(&self.uploads[number].to),
-            Entry::Node(node) => &self.uses[node.uses.0 as usize..node.uses.1 as usize],
-        }
-    }
-
-    /// How many there are of each kind.
-    pub(crate) fn len(&self) -> [usize; 4] {
-        [self.entries.len(), self.nodes.len(), self.uses.len(), self.uploads.len()]
-    }
-}
-
-/// In [`FrameGraph::entries`]: the other bits are the position of an upload, not of another node.
-const UPLOAD: u32 = 1 << 31;
-
 /// An explicit order between two passes, with accesses beyond those the passes declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
@@ -244,12 +158,14 @@ pub struct FrameGraph {
     /// Distinguishes this frame's ids from those of others.
     pub(crate) serial: u32,
     pub(crate) names: String,
-    /// One a node, in declaration order: where it is kept.
-    entries: Vec<u32>,
     /// The nodes that are no uploads, and their uses.
     nodes: Vec<Node>,
     pub(crate) uses: Vec<Use>,
     pub(crate) uploads: Vec<Upload>,
+    /// Where uploads are among the nodes.
+    runs: Vec<Run>,
+    /// Whether the last node is an upload.
+    in_run: bool,
     pub(crate) transients: Vec<TransientDesc>,
     pub(crate) orders: Vec<Order>,
     /// What the host writes directly, see [`FrameGraph::host_write`].
@@ -273,10 +189,11 @@ impl FrameGraph {
         static SERIAL: AtomicU32 = AtomicU32::new(1);
         self.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         self.names.clear();
-        self.entries.clear();
         self.nodes.clear();
         self.uses.clear();
         self.uploads.clear();
+        self.runs.clear();
+        self.in_run = false;
         self.transients.clear();
         self.orders.clear();
         self.host_writes.clear();
@@ -303,10 +220,13 @@ impl FrameGraph {
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
         let to = Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite };
-        // Not by `index`: uploads come by the thousand, and these are no more than it allows.
-        let (node, number) = (self.entries.len() as u32, self.uploads.len() as u32);
+        let upload = self.uploads.len() as u32;
+        let node = self.nodes.len() as u32 + upload;
+        if !self.in_run {
+            self.in_run = true;
+            self.runs.push(Run { node, upload });
+        }
         self.uploads.push(Upload { to, offset: from.offset, buffer: from.buffer, node });
-        self.entries.push(UPLOAD | number);
         PassId { index: node, frame: self.serial }
     }
 
@@ -339,25 +259,26 @@ impl FrameGraph {
     /// Everything declared after this call comes before everything declared so far. To be called once; later calls
     /// do nothing.
     pub fn prologue(&mut self) {
-        self.prologue.get_or_insert(index(self.entries.len()));
+        self.prologue.get_or_insert(index(self.len()));
     }
 
     /// Takes back the nodes from `nodes` on, and what they declared. Names and transients stay.
     pub fn truncate(&mut self, nodes: usize) {
-        let taken = self.entries.get(nodes..).unwrap_or(&[]);
-        let first = |uploads: bool| {
-            let entry = taken.iter().find(|&entry| (entry & UPLOAD != 0) == uploads);
-            entry.map(|entry| (entry & !UPLOAD) as usize)
+        if nodes >= self.len() {
+            return;
+        }
+        let (uploads, others) = match self.place(index(nodes)) {
+            Place::Upload(upload) => (upload, nodes - upload),
+            Place::Node(other) => (nodes - other, other),
         };
-        let (upload, node) = (first(true), first(false));
-        if let Some(upload) = upload {
-            self.uploads.truncate(upload);
+        if let Some(first) = self.nodes.get(others) {
+            self.uses.truncate(first.uses.0 as usize);
         }
-        if let Some((at, node)) = node.and_then(|at| Some((at, self.nodes.get(at)?))) {
-            self.uses.truncate(node.uses.0 as usize);
-            self.nodes.truncate(at);
-        }
-        self.entries.truncate(nodes);
+        self.nodes.truncate(others);
+        self.uploads.truncate(uploads);
+        self.runs.retain(|run| (run.upload as usize) < uploads);
+        let next = self.len();
+        self.in_run = self.uploads.last().is_some_and(|last| last.node as usize + 1 == next);
     }
 
     /// Notes that the host wrote bytes of a mapped buffer itself, before the frame is submitted: for dumps. It is no node,
@@ -373,7 +294,7 @@ impl FrameGraph {
     /// Number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.nodes.len() + self.uploads.len()
     }
 
     /// Number of declared passes: nodes that are no transfers.
@@ -413,7 +334,7 @@ impl FrameGraph {
     /// All nodes.
     pub(crate) fn declared(&self) -> Declared<'_> {
         let uses = self.uses.get(..self.declared_len()).unwrap_or(&self.uses);
-        Declared { entries: &self.entries, nodes: &self.nodes, uses, uploads: &self.uploads }
+        Declared { runs: &self.runs, nodes: &self.nodes, uses, uploads: &self.uploads }
     }
 
     /// Bytes of a transient of this frame.
@@ -426,26 +347,19 @@ impl FrameGraph {
     /// Whether nothing is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// The node at `index`, if there is one.
     #[must_use]
     pub fn node(&self, index: usize) -> Option<Node> {
-        let entry = *self.entries.get(index)?;
-        if entry & UPLOAD == 0 {
-            return self.nodes.get(entry as usize).copied();
-        }
-        let number = entry & !UPLOAD;
-        let from = self.uploads.get(number as usize)?.from();
-        let kind = NodeKind::Upload { from };
+        let number = match self.place(u32::try_from(index).ok()?) {
+            Place::Upload(number) => number,
+            Place::Node(at) => return self.nodes.get(at).copied(),
+        };
+        let kind = NodeKind::Upload { from: self.uploads.get(number)?.from() };
+        let number = number as u32;
         Some(Node { name: (0, 0), uses: (number, number), kind, queue: None, side_effects: false })
-    }
-
-    /// Where a node is kept: one of this frame.
-    #[inline]
-    pub(crate) fn entry(&self, node: u32) -> Entry<'_> {
-        entry(&self.entries, &self.nodes, node)
     }
 
     /// The declared uses of a node of this frame.
@@ -538,8 +452,8 @@ impl FrameGraph {
 
     #[inline]
     fn push(&mut self, node: Node) -> PassId {
-        let id = PassId { index: index(self.entries.len()), frame: self.serial };
-        self.entries.push(index(self.nodes.len()));
+        let id = PassId { index: index(self.len()), frame: self.serial };
+        self.in_run = false;
         self.nodes.push(node);
         id
     }

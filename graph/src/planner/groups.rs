@@ -6,8 +6,8 @@
 //! group is walked node by node.
 
 use super::Positions;
-use super::radix::{self, Keyed};
 use super::order::Levels;
+use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{self, FrameGraph};
 use crate::pairs::PairId;
@@ -98,11 +98,16 @@ impl Groups {
         })
     }
 
-    /// What one of them leaves.
+    /// The level of an upload.
+    #[inline]
+    pub(crate) fn level(&self, upload: &CopyRegion, levels: &Levels) -> u32 {
+        levels.grouped.unwrap_or_else(|| levels.level[self.position(upload) as usize])
+    }
+
+    /// What an upload leaves.
     #[inline]
     pub(crate) fn written(&self, upload: &CopyRegion, levels: &Levels) -> Written {
-        let level = levels.grouped.unwrap_or_else(|| levels.level[self.position(upload) as usize]);
-        Written { start: upload.dst, end: upload.dst + upload.size, level }
+        Written { start: upload.dst, end: upload.dst + upload.size, level: self.level(upload, levels) }
     }
 
     /// Whether the uploads come from more than one staging buffer.

@@ -144,7 +144,8 @@ pub(crate) fn run(
     out.covered.begin(&pairs);
     let forget = out.forward && !causes;
     let pairs_of = &mut pairs;
-    let mut walk = Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
+    let mut walk =
+        Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
     grouped::enter(&walk, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     for &(begin, end) in &groups.walked {

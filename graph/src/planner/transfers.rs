@@ -177,7 +177,7 @@ impl Transfers {
             return;
         }
         self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
-            let level = levels.level[groups.position(u) as usize];
+            let level = groups.level(u, levels);
             Keyed { key: u64::from(level) << 32 | u64::from(groups.host(index as usize)), index }
         }));
         radix::sort(&mut self.grouped, &mut self.spare);

@@ -1,7 +1,7 @@
 //! The structure of a frame: what is declared, as far as a plan depends on it.
 
 use super::PlanChange;
-use crate::frame::{Declared, Entry, FrameGraph, Node, Order, TransientDesc, Upload, Use};
+use crate::frame::{Declared, Entry, FrameGraph, Node, Order, Run, TransientDesc, Upload, Use};
 use crate::planner::PlanOptions;
 use crate::resource::{HostSlice, Resource, ResourceId};
 
@@ -27,7 +27,7 @@ pub(super) struct Shape {
     /// Of the frame that `uses` and `uploads` are of.
     serial: u32,
     // As `Declared` has them.
-    entries: Vec<u32>,
+    runs: Vec<Run>,
     nodes: Vec<Node>,
     uses: Vec<Use>,
     uploads: Vec<Upload>,
@@ -55,8 +55,8 @@ pub(super) enum Place {
     Use(usize),
     Node(usize),
     Upload(usize),
-    /// In the order of uploads and other nodes.
-    Entry(usize),
+    /// Position of a node: an upload here, another there.
+    Order(usize),
     Beside,
 }
 
@@ -75,7 +75,7 @@ impl Hint {
             Place::Use(at) => self.at_use == at,
             Place::Node(at) => self.at_node == at,
             Place::Upload(at) => self.at_upload == at,
-            Place::Size | Place::Entry(_) | Place::Beside => false,
+            Place::Size | Place::Order(_) | Place::Beside => false,
         }
     }
 
@@ -84,7 +84,7 @@ impl Hint {
             Place::Use(at) => self.at_use = at,
             Place::Node(at) => self.at_node = at,
             Place::Upload(at) => self.at_upload = at,
-            Place::Size | Place::Entry(_) | Place::Beside => {}
+            Place::Size | Place::Order(_) | Place::Beside => {}
         }
     }
 }
@@ -95,8 +95,8 @@ impl Shape {
         self.options = asked.options;
         self.prologue = graph.prologue;
         self.serial = graph.serial;
-        let Declared { entries, nodes, uses, uploads } = graph.declared();
-        copy(entries, &mut self.entries);
+        let Declared { runs, nodes, uses, uploads } = graph.declared();
+        copy(runs, &mut self.runs);
         copy(nodes, &mut self.nodes);
         copy(uses, &mut self.uses);
         copy(uploads, &mut self.uploads);
@@ -114,7 +114,7 @@ impl Shape {
     }
 
     fn declared(&self) -> Declared<'_> {
-        Declared { entries: &self.entries, nodes: &self.nodes, uses: &self.uses, uploads: &self.uploads }
+        Declared { runs: &self.runs, nodes: &self.nodes, uses: &self.uses, uploads: &self.uploads }
     }
 
     /// Compares a frame with it. `moves` says then where its staging memory went.
@@ -160,9 +160,9 @@ impl Shape {
         if let Some(at) = nodes.position(|(old, new)| old.uses != new.uses || !same_node(old, new)) {
             return Some(Place::Node(at));
         }
-        if old.entries != new.entries {
-            let differ = |(old, new)| old != new;
-            return old.entries.iter().zip(new.entries).position(differ).map(Place::Entry);
+        if old.runs != new.runs {
+            let is_upload = |of: Declared<'_>, at| of.entry(at).is_upload();
+            return (0..old.len()).find(|&at| is_upload(old, at) != is_upload(new, at)).map(Place::Order);
         }
         for (at, (old, new)) in old.uploads.iter().zip(new.uploads).enumerate() {
             if difference(&old.to, &new.to, serials) != 0 {
@@ -193,7 +193,7 @@ impl Shape {
 
     /// Whether a frame has as many nodes of each kind, and uses.
     pub(super) fn is_as_large(&self, graph: &FrameGraph) -> bool {
-        self.declared().len() == graph.declared().len()
+        self.declared().counts() == graph.declared().counts()
     }
 
     /// What differs in a frame that was compared with it.
@@ -212,10 +212,12 @@ impl Shape {
             }
             Place::Node(at) => {
                 let node = self.nodes.get(at);
-                self.position(|entry| matches!(entry, Entry::Node(n) if node.is_some_and(|of| std::ptr::eq(n, of))))
+                self.position(
+                    |entry| matches!(entry, Entry::Node(n) if node.is_some_and(|of| std::ptr::eq(n, of))),
+                )
             }
             Place::Upload(at) => self.uploads.get(at).map_or(0, |upload| upload.node as usize),
-            Place::Entry(at) => at,
+            Place::Order(at) => at,
         };
         self.node(at, graph).unwrap_or(PlanChange::Node { node: at as u32 })
     }
@@ -223,12 +225,12 @@ impl Shape {
     /// The first node of which something is true.
     fn position(&self, is: impl Fn(Entry<'_>) -> bool) -> usize {
         let old = self.declared();
-        (0..self.entries.len()).find(|&at| is(old.entry(at))).unwrap_or(0)
+        (0..old.len()).find(|&at| is(old.entry(at))).unwrap_or(0)
     }
 
     /// What differs in a frame of another size: where nodes were added or taken out, all after that differ.
     fn resized(&self, graph: &FrameGraph) -> PlanChange {
-        let (before, now) = (self.entries.len(), graph.len());
+        let (before, now) = (self.declared().len(), graph.len());
         let (mut begin, mut end) = (0, before.min(now));
         while begin < end {
             let middle = begin + (end - begin) / 2;
