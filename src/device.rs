@@ -48,6 +48,8 @@ pub(crate) struct GpuLink {
     pub(crate) device: Weak<dyn Device>,
     /// Set when the `MkGpu` is dropped: from then on nothing is submitted, and every call answers `GpuDropped`.
     pub(crate) closed: AtomicBool,
+    /// Set once the device is known to be lost: from then on every call answers `DeviceLost`.
+    pub(crate) lost: AtomicBool,
     /// What handles dropped; taken up by the next call that has the core. Dropping a handle takes this lock alone, so
     /// that it can be done anywhere, on the device's own threads too.
     pub(crate) dropped: Mutex<Dropped>,
@@ -84,6 +86,12 @@ impl GpuRef {
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether calls answer something else than `GpuDropped` or `DeviceLost`.
+    #[inline]
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_closed() && !self.lost.load(Ordering::Relaxed)
     }
 
     pub(crate) fn drop_buffer(&self, id: ResourceId) {

@@ -3,6 +3,7 @@
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBuffer, MkDeviceBuffer, MkStagingBuffer};
 use crate::device::{Dropped, Ended, GpuLink, GpuRef, lock};
+use crate::gate::Gate;
 use crate::method::Measured;
 use crate::readback::Readbacks;
 use crate::staging::Staging;
@@ -41,11 +42,15 @@ pub struct MkGpuConfig {
     pub max_ranges: usize,
     /// How uploads travel.
     pub uploads: MkUploadMethod,
+    /// Most frames of different structure whose plans are kept, to be used again where a frame has the same structure and
+    /// begins in the same state: see [`Planner::with_cache`](memkit_graph::Planner::with_cache). Frames that are open at
+    /// once keep as many each. 0 keeps none.
+    pub plan_cache: usize,
 }
 
 impl Default for MkGpuConfig {
     /// Two frames in flight, chunks of 8 MiB up to 512 MiB, no helper threads, 256 ranges, uploads by whichever way costs
-    /// less.
+    /// less, plans of 8 structures.
     fn default() -> Self {
         MkGpuConfig {
             frames_in_flight: 2,
@@ -55,6 +60,7 @@ impl Default for MkGpuConfig {
             upload_threads: 0,
             max_ranges: GraphState::DEFAULT_MAX_RANGES,
             uploads: MkUploadMethod::Auto,
+            plan_cache: 8,
         }
     }
 }
@@ -83,7 +89,6 @@ pub(crate) struct Inner<B: MkGpuBackend> {
     pub(crate) link: GpuRef,
     pub(crate) config: MkGpuConfig,
     pub(crate) core: Mutex<Core<B>>,
-    pub(crate) lost: AtomicBool,
     /// Apart from the core: measuring takes a while.
     pub(crate) upload_costs: Mutex<Measured>,
     pub(crate) next_name: AtomicU64,
@@ -120,6 +125,8 @@ pub(crate) struct Core<B: MkGpuBackend> {
     pub(crate) readbacks: Readbacks,
     pub(crate) transients: Vec<PooledTransient>,
     pub(crate) workspaces: Vec<Workspace<B>>,
+    /// The gate of each workspace there is.
+    pub(crate) gates: Vec<Arc<Gate>>,
     /// Timeline values of submitted frames, oldest first.
     pub(crate) frames: VecDeque<u64>,
     /// Dropped buffers the device may still use.
@@ -193,6 +200,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
             readbacks: Readbacks::default(),
             transients: Vec::new(),
             workspaces: Vec::new(),
+            gates: Vec::new(),
             frames: VecDeque::new(),
             garbage: Vec::new(),
             submitted: 0,
@@ -205,11 +213,11 @@ impl<B: MkGpuBackend> MkGpu<B> {
                 id: NEXT_GPU.fetch_add(1, Ordering::Relaxed),
                 device: weak.clone(),
                 closed: AtomicBool::new(false),
+                lost: AtomicBool::new(false),
                 dropped: Mutex::new(Dropped::default()),
             })),
             config,
             core: Mutex::new(core),
-            lost: AtomicBool::new(false),
             upload_costs: Mutex::default(),
             next_name: AtomicU64::new(1),
             workers: Workers::new(config.upload_threads),
@@ -310,6 +318,8 @@ impl<B: MkGpuBackend> Drop for MkGpu<B> {
             let core = lock(&self.inner.core);
             // Under the lock: a frame on another thread is submitted before this, or not at all.
             self.inner.link.closed.store(true, Ordering::Release);
+            // Nobody behind one takes the lock.
+            core.gates.iter().for_each(|gate| gate.close());
             core.submitted
         };
         self.inner.backend.shut_down(submitted);

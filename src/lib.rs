@@ -91,6 +91,7 @@ mod direct;
 mod dummy;
 mod error;
 mod frame;
+mod gate;
 mod gpu;
 mod import;
 mod inner;

@@ -183,7 +183,7 @@ impl HeldChunk {
             return None;
         }
         self.head = end;
-        // SAFETY: as for `take`.
+        // SAFETY: as for `take`; callers hold the `MkGpu`, or are behind their frame's gate.
         Some((start, unsafe { self.at.add(start as usize).bytes_mut(size) }))
     }
 

@@ -6,13 +6,14 @@ use crate::buffer::BufferInner;
 use crate::device::{Inside, lock};
 use crate::direct::Claim;
 use crate::error::{MkFrameError, MkFrameProblem};
+use crate::gate::Gate;
 use crate::gpu::{Core, Inner, PooledTransient};
 use crate::inner::OwnBuffer;
 use crate::readback::{Progress, ReadbackKey};
 use crate::staging::HeldChunk;
 use crate::stats::MkFrameStats;
 use crate::transfer::{Pending, cancel_impossible};
-use crate::{MkBufferDesc, MkError, MkMemoryType};
+use crate::{MkBufferDesc, MkError, MkGpuConfig, MkMemoryType};
 use memkit_graph::{
     BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId, UploadRule,
 };
@@ -26,6 +27,8 @@ pub(crate) type RecordFn<B> =
 /// The memory of one open frame, used again by a later one.
 pub(crate) struct Workspace<B: MkGpuBackend> {
     pub(crate) name: String,
+    /// To be passed where staging memory is written; none before the workspace is first used by a frame.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) number: u64,
     pub(crate) graph: FrameGraph,
     pub(crate) closures: Closures<RecordFn<B>>,
@@ -51,6 +54,7 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
     fn default() -> Self {
         Workspace {
             name: String::new(),
+            gate: None,
             number: 0,
             graph: FrameGraph::default(),
             closures: Closures::default(),
@@ -71,6 +75,10 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
 }
 
 impl<B: MkGpuBackend> Workspace<B> {
+    fn new(config: &MkGpuConfig) -> Self {
+        Workspace { planner: Planner::with_cache(config.plan_cache), ..Workspace::default() }
+    }
+
     /// Gives back what planning took, for work that will not be submitted.
     fn unpin(&mut self, core: &mut Core<B>) {
         for id in self.pinned.drain(..) {
@@ -89,7 +97,16 @@ pub(crate) struct OpenWork<B: MkGpuBackend> {
 
 impl<B: MkGpuBackend> OpenWork<B> {
     pub(crate) fn open(inner: &Arc<Inner<B>>, number: u64) -> Self {
-        let mut ws = lock(&inner.core).workspaces.pop().unwrap_or_default();
+        let mut ws = {
+            let mut core = lock(&inner.core);
+            let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&inner.config));
+            if ws.gate.is_none() {
+                let gate = Arc::<Gate>::default();
+                core.gates.push(Arc::clone(&gate));
+                ws.gate = Some(gate);
+            }
+            ws
+        };
         ws.graph.reset();
         ws.number = number;
         OpenWork { inner: Arc::downgrade(inner), ws }
@@ -166,7 +183,7 @@ impl<B: MkGpuBackend> Inner<B> {
             if core.pending.is_empty() {
                 return Ok(());
             }
-            let mut ws = core.workspaces.pop().unwrap_or_default();
+            let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&self.config));
             ws.number = core.next_frame;
             core.next_frame += 1;
             ws

@@ -32,21 +32,23 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         offset: usize,
         data: &[T],
     ) -> Result<(), MkError> {
-        // Held while staging memory is written: that memory lives as long as this.
-        let inner = self.inner()?;
+        if !self.gpu.is_usable() {
+            self.inner()?;
+        }
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
-        let Workspace { chunks, graph, .. } = &mut self.work.ws;
+        let Workspace { chunks, graph, gate, .. } = &mut self.work.ws;
         if bytes.len() < SHARE_FROM
             && let Some(chunk) = chunks.last_mut()
+            && let Some(_passed) = gate.as_ref().and_then(|gate| gate.pass())
             && let Some((offset, room)) = chunk.take_all(bytes.len(), alignment)
         {
             room.copy_from_slice(bytes);
             graph.upload(HostSlice { buffer: chunk.number, offset }, to);
             return Ok(());
         }
-        self.upload_in_parts(&inner, bytes, alignment, to)
+        self.upload_in_parts(bytes, alignment, (to.resource, to.start))
     }
 
     /// An upload that is large, or for which the current chunk has no room.
@@ -54,18 +56,20 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     #[inline(never)]
     fn upload_in_parts(
         &mut self,
-        inner: &Inner<B>,
         bytes: &[u8],
         alignment: u64,
-        to: ResourceSlice,
+        (resource, start): (Resource, u64),
     ) -> Result<(), MkError> {
+        // Held while staging memory is written: that memory lives as long as this.
+        let inner = self.inner()?;
+        let to = ResourceSlice { resource, start, end: start + bytes.len() as u64 };
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(&inner.workers, bytes, alignment, to);
         if done == bytes.len() {
             return Ok(());
         }
         let rest = ResourceSlice { start: to.start + done as u64, ..to };
-        let result = self.stage_rest(inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
+        let result = self.stage_rest(&inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
         if result.is_err() {
             // Parts that were declared already stay out of the frame.
             self.work.ws.graph.truncate(declared);

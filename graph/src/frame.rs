@@ -2,12 +2,16 @@
 //!
 //! A [`FrameGraph`] is plain data. Declaring never fails; the [`Planner`](crate::Planner) finds what is wrong.
 
+mod declared;
 #[cfg(feature = "json")]
 mod saved;
+mod uploads;
 
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
-use std::ops::Range;
+pub(crate) use declared::Declared;
+use uploads::Place;
+pub(crate) use uploads::{Entry, Run, Upload};
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,59 +102,6 @@ impl PassId {
     }
 }
 
-/// A declared upload. Uploads come by the thousand: they stand apart from the other nodes, in few bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Upload {
-    /// The only use.
-    pub(crate) to: Use,
-    /// Where the bytes are: see [`HostSlice`].
-    pub(crate) offset: u64,
-    pub(crate) buffer: u32,
-    /// Position among the frame's nodes.
-    pub(crate) node: u32,
-}
-
-impl Upload {
-    pub(crate) fn from(&self) -> HostSlice {
-        HostSlice { buffer: self.buffer, offset: self.offset }
-    }
-
-    /// First byte at the destination, and one past the last, if that has `size` bytes.
-    #[inline]
-    pub(crate) fn range(&self, size: u64) -> (u64, u64) {
-        let ResourceSlice { start, end, .. } = self.to.slice;
-        (start, if end == ResourceSlice::WHOLE { size } else { end })
-    }
-}
-
-/// Where a node is kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry<'a> {
-    /// Position in [`FrameGraph::uploads`].
-    Upload(usize),
-    Node(&'a Node),
-}
-
-impl Entry<'_> {
-    #[inline]
-    pub(crate) fn is_pass(self) -> bool {
-        matches!(self, Entry::Node(Node { kind: NodeKind::Pass, .. }))
-    }
-
-    #[inline]
-    pub(crate) fn has_side_effects(self) -> bool {
-        matches!(self, Entry::Node(Node { side_effects: true, .. }))
-    }
-
-    #[inline]
-    pub(crate) fn is_upload(self) -> bool {
-        matches!(self, Entry::Upload(_))
-    }
-}
-
-/// In [`FrameGraph::entries`]: the other bits are the position of an upload, not of another node.
-const UPLOAD: u32 = 1 << 31;
-
 /// An explicit order between two passes, with accesses beyond those the passes declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
@@ -207,12 +158,14 @@ pub struct FrameGraph {
     /// Distinguishes this frame's ids from those of others.
     pub(crate) serial: u32,
     pub(crate) names: String,
-    /// One a node, in declaration order: where it is kept.
-    entries: Vec<u32>,
     /// The nodes that are no uploads, and their uses.
     nodes: Vec<Node>,
     pub(crate) uses: Vec<Use>,
     pub(crate) uploads: Vec<Upload>,
+    /// Where uploads are among the nodes.
+    runs: Vec<Run>,
+    /// Whether the last node is an upload.
+    in_run: bool,
     pub(crate) transients: Vec<TransientDesc>,
     pub(crate) orders: Vec<Order>,
     /// What the host writes directly, see [`FrameGraph::host_write`].
@@ -236,10 +189,11 @@ impl FrameGraph {
         static SERIAL: AtomicU32 = AtomicU32::new(1);
         self.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         self.names.clear();
-        self.entries.clear();
         self.nodes.clear();
         self.uses.clear();
         self.uploads.clear();
+        self.runs.clear();
+        self.in_run = false;
         self.transients.clear();
         self.orders.clear();
         self.host_writes.clear();
@@ -249,10 +203,10 @@ impl FrameGraph {
     /// Begins a pass. It is declared by [`PassBuilder::finish`]; a builder that is dropped declares nothing.
     #[inline]
     pub fn pass(&mut self, name: &str) -> PassBuilder<'_> {
-        self.forget_leaked();
-        let (names, uses) = (self.names.len(), self.uses.len());
+        self.forget_undeclared();
+        let uses = index(self.uses.len());
         let name = self.intern(name);
-        PassBuilder { frame: self, names, uses, name, queue: None, side_effects: false, finished: false }
+        PassBuilder { frame: self, uses, name, queue: None, side_effects: false }
     }
 
     /// A buffer of `size` bytes that lives inside this frame. What it is used for follows from the passes.
@@ -266,10 +220,13 @@ impl FrameGraph {
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
         let to = Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite };
-        // Not by `index`: uploads come by the thousand, and these are no more than it allows.
-        let (node, number) = (self.entries.len() as u32, self.uploads.len() as u32);
+        let upload = self.uploads.len() as u32;
+        let node = self.nodes.len() as u32 + upload;
+        if !self.in_run {
+            self.in_run = true;
+            self.runs.push(Run { node, upload });
+        }
         self.uploads.push(Upload { to, offset: from.offset, buffer: from.buffer, node });
-        self.entries.push(UPLOAD | number);
         PassId { index: node, frame: self.serial }
     }
 
@@ -302,25 +259,26 @@ impl FrameGraph {
     /// Everything declared after this call comes before everything declared so far. To be called once; later calls
     /// do nothing.
     pub fn prologue(&mut self) {
-        self.prologue.get_or_insert(index(self.entries.len()));
+        self.prologue.get_or_insert(index(self.len()));
     }
 
     /// Takes back the nodes from `nodes` on, and what they declared. Names and transients stay.
     pub fn truncate(&mut self, nodes: usize) {
-        let taken = self.entries.get(nodes..).unwrap_or(&[]);
-        let first = |uploads: bool| {
-            let entry = taken.iter().find(|&entry| (entry & UPLOAD != 0) == uploads);
-            entry.map(|entry| (entry & !UPLOAD) as usize)
+        if nodes >= self.len() {
+            return;
+        }
+        let (uploads, others) = match self.place(index(nodes)) {
+            Place::Upload(upload) => (upload, nodes - upload),
+            Place::Node(other) => (nodes - other, other),
         };
-        let (upload, node) = (first(true), first(false));
-        if let Some(upload) = upload {
-            self.uploads.truncate(upload);
+        if let Some(first) = self.nodes.get(others) {
+            self.uses.truncate(first.uses.0 as usize);
         }
-        if let Some((at, node)) = node.and_then(|at| Some((at, self.nodes.get(at)?))) {
-            self.uses.truncate(node.uses.0 as usize);
-            self.nodes.truncate(at);
-        }
-        self.entries.truncate(nodes);
+        self.nodes.truncate(others);
+        self.uploads.truncate(uploads);
+        self.runs.retain(|run| (run.upload as usize) < uploads);
+        let next = self.len();
+        self.in_run = self.uploads.last().is_some_and(|last| last.node as usize + 1 == next);
     }
 
     /// Notes that the host wrote bytes of a mapped buffer itself, before the frame is submitted: for dumps. It is no node,
@@ -336,7 +294,7 @@ impl FrameGraph {
     /// Number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.nodes.len() + self.uploads.len()
     }
 
     /// Number of declared passes: nodes that are no transfers.
@@ -369,7 +327,14 @@ impl FrameGraph {
 
     /// The uses of all nodes, those of uploads last.
     pub(crate) fn declared_uses(&self) -> impl Iterator<Item = &Use> {
-        self.uses.iter().chain(self.uploads.iter().map(|upload| &upload.to))
+        let Declared { uses, uploads, .. } = self.declared();
+        uses.iter().chain(uploads.iter().map(|upload| &upload.to))
+    }
+
+    /// All nodes.
+    pub(crate) fn declared(&self) -> Declared<'_> {
+        let uses = self.uses.get(..self.declared_len()).unwrap_or(&self.uses);
+        Declared { runs: &self.runs, nodes: &self.nodes, uses, uploads: &self.uploads }
     }
 
     /// Bytes of a transient of this frame.
@@ -382,29 +347,19 @@ impl FrameGraph {
     /// Whether nothing is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// The node at `index`, if there is one.
     #[must_use]
     pub fn node(&self, index: usize) -> Option<Node> {
-        let entry = *self.entries.get(index)?;
-        if entry & UPLOAD == 0 {
-            return self.nodes.get(entry as usize).copied();
-        }
-        let number = entry & !UPLOAD;
-        let from = self.uploads.get(number as usize)?.from();
-        let kind = NodeKind::Upload { from };
+        let number = match self.place(u32::try_from(index).ok()?) {
+            Place::Upload(number) => number,
+            Place::Node(at) => return self.nodes.get(at).copied(),
+        };
+        let kind = NodeKind::Upload { from: self.uploads.get(number)?.from() };
+        let number = number as u32;
         Some(Node { name: (0, 0), uses: (number, number), kind, queue: None, side_effects: false })
-    }
-
-    /// Where a node is kept: one of this frame.
-    #[inline]
-    pub(crate) fn entry(&self, node: u32) -> Entry<'_> {
-        match self.entries[node as usize] {
-            upload if upload & UPLOAD != 0 => Entry::Upload((upload & !UPLOAD) as usize),
-            other => Entry::Node(&self.nodes[other as usize]),
-        }
     }
 
     /// The declared uses of a node of this frame.
@@ -462,7 +417,7 @@ impl FrameGraph {
 
     #[inline]
     fn transfer(&mut self, kind: NodeKind, uses: &[(ResourceSlice, Access, Mode)]) -> PassId {
-        self.forget_leaked();
+        self.forget_undeclared();
         let start = index(self.uses.len());
         self.uses.extend(uses.iter().map(|&(slice, access, mode)| Use { slice, access, mode }));
         self.push(Node {
@@ -480,10 +435,16 @@ impl FrameGraph {
         self.transfer(kind, &uses)
     }
 
-    /// Drops the uses of a builder that was leaked: the nodes' uses stand one after the other.
+    /// Uses of nodes, which stand one after the other. Behind them are those of a builder that was not finished.
     #[inline]
-    fn forget_leaked(&mut self) {
-        let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
+    fn declared_len(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
+    }
+
+    /// Drops the uses of a builder that was not finished.
+    #[inline]
+    fn forget_undeclared(&mut self) {
+        let declared = self.declared_len();
         if declared < self.uses.len() {
             self.uses.truncate(declared);
         }
@@ -491,8 +452,8 @@ impl FrameGraph {
 
     #[inline]
     fn push(&mut self, node: Node) -> PassId {
-        let id = PassId { index: index(self.entries.len()), frame: self.serial };
-        self.entries.push(index(self.nodes.len()));
+        let id = PassId { index: index(self.len()), frame: self.serial };
+        self.in_run = false;
         self.nodes.push(node);
         id
     }
@@ -508,13 +469,12 @@ fn index(n: usize) -> u32 {
 #[must_use = "a pass is declared by `finish`"]
 #[derive(Debug)]
 pub struct PassBuilder<'a> {
+    // It cleans up nothing when it is dropped, or it could not be kept in registers.
     frame: &'a mut FrameGraph,
-    names: usize,
-    uses: usize,
+    uses: u32,
     name: (u32, u32),
     queue: Option<Queue>,
     side_effects: bool,
-    finished: bool,
 }
 
 impl PassBuilder<'_> {
@@ -565,26 +525,9 @@ impl PassBuilder<'_> {
 
     /// Declares the pass.
     #[inline]
-    pub fn finish(mut self) -> PassId {
-        self.finished = true;
-        let uses: Range<u32> = index(self.uses)..index(self.frame.uses.len());
-        let (name, queue, side_effects) = (self.name, self.queue, self.side_effects);
-        self.frame.push(Node {
-            name,
-            uses: (uses.start, uses.end),
-            kind: NodeKind::Pass,
-            queue,
-            side_effects,
-        })
-    }
-}
-
-impl Drop for PassBuilder<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.finished {
-            self.frame.names.truncate(self.names);
-            self.frame.uses.truncate(self.uses);
-        }
+    pub fn finish(self) -> PassId {
+        let PassBuilder { frame, uses, name, queue, side_effects } = self;
+        let uses = (uses, index(frame.uses.len()));
+        frame.push(Node { name, uses, kind: NodeKind::Pass, queue, side_effects })
     }
 }

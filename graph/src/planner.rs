@@ -1,6 +1,7 @@
 //! The planner: owns the scratch memory and runs the phases in order.
 
 pub(crate) mod barriers;
+mod cache;
 pub(crate) mod cull;
 pub(crate) mod groups;
 pub(crate) mod hazards;
@@ -11,14 +12,16 @@ pub(crate) mod resolve;
 pub(crate) mod transfers;
 pub(crate) mod uploads;
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, EntryScopes};
 use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
-use crate::schedule::{CopyRegion, Culled, HostRead, Schedule};
-use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
+use crate::schedule::{Culled, HostRead, Schedule};
+use crate::state::{By, GraphState, Mark, Part, RangeState, note};
 use crate::uploads::UploadRule;
-use hazards::{NONE, ReadCell, Track, Tracks};
+use cache::{Asked, Cache, Found, Made, Reused};
+pub use cache::{PlanChange, PlanOrigin};
+use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +50,9 @@ pub struct Planner {
     schedule: Schedule,
     /// The commit count of the state this plan was made for; none if there is no plan.
     planned_at: Option<u64>,
-    spare: Ranges,
+    /// Where the last plan is, if it is one that is kept.
+    kept_plan: Option<Reused>,
+    cache: Cache,
 }
 
 /// Declaration order: the prologue's nodes come before the others.
@@ -85,10 +90,38 @@ impl Positions {
 }
 
 impl Planner {
-    /// A planner with no memory yet.
+    /// A planner with no memory yet, which makes every plan anew.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A planner that keeps plans of up to `structures` frames that differ, and uses one again where a frame has the same
+    /// structure and begins in the same state; 0 keeps none. The least recently used makes way. A plan that is used again
+    /// is the one that would be made, byte for byte; [`Schedule::origin`] says which it is, and why.
+    ///
+    /// The structure is all that is declared but names and what uploads hold: passes, uses, ranges, sizes of transients,
+    /// their backings, explicit orders, [`PlanOptions`]. Staging memory may move, all that a frame uses of one buffer
+    /// alike, to other offsets or another buffer. A structure that is planned for the first time is only remembered; the
+    /// plan is kept when it comes again.
+    ///
+    /// ```
+    /// use memkit_graph::*;
+    /// let mut state = GraphState::new();
+    /// let sums = state.add_buffer(BufferDesc::new("sums", 64, BufferUsage::STORAGE));
+    /// let (mut planner, mut frame) = (Planner::with_cache(4), FrameGraph::new());
+    /// for _ in 0..8 {
+    ///     frame.reset();
+    ///     frame.pass("sum").overwrite(sums, Access::COMPUTE_STORAGE_WRITE).finish();
+    ///     planner.plan(&frame, &mut state)?;
+    ///     planner.commit(&mut state);
+    /// }
+    /// assert_eq!(planner.schedule().origin, PlanOrigin::Reused);
+    /// # Ok::<(), PlanError>(())
+    /// ```
+    #[must_use]
+    pub fn with_cache(structures: usize) -> Self {
+        Planner { cache: Cache::new(structures), ..Self::default() }
     }
 
     /// Plans a frame with causes, its transients in memory of their own, its uploads as copies.
@@ -114,6 +147,36 @@ impl Planner {
         backings: &[Option<ResourceId>],
     ) -> Result<&Schedule, PlanError> {
         self.planned_at = None;
+        self.kept_plan = None;
+        let asked = Asked { graph, options, backings };
+        match self.cache.find(asked, state) {
+            Found::Reused(reused) => self.kept_plan = Some(reused),
+            Found::Anew { slot, origin } => {
+                state.settle();
+                let known = state.pairs.len();
+                self.make(asked, state)?;
+                self.schedule.origin = origin;
+                // A later frame of this structure is planned with all accesses known from the start.
+                let fit = state.pairs.len() == known;
+                let made = Made {
+                    resolved: &self.resolved,
+                    groups: &self.groups,
+                    hazards: &self.hazards,
+                    levels: &self.levels,
+                    scopes: &mut self.calls.scopes,
+                    cover: &mut self.cover,
+                    schedule: &mut self.schedule,
+                };
+                self.kept_plan = self.cache.keep(asked, state, slot, made, fit);
+            }
+        }
+        self.planned_at = Some(state.commits);
+        Ok(self.schedule())
+    }
+
+    /// Runs the phases.
+    fn make(&mut self, asked: Asked<'_>, state: &mut GraphState) -> Result<(), PlanError> {
+        let Asked { graph, options, backings } = asked;
         self.schedule.clear();
         let mut errors = Vec::new();
         let positions = Positions::new(graph);
@@ -164,8 +227,7 @@ impl Planner {
             &mut self.schedule,
         );
         self.describe(graph, positions);
-        self.planned_at = Some(state.commits);
-        Ok(&self.schedule)
+        Ok(())
     }
 
     /// Fills the parts of the schedule that are there to be looked at.
@@ -185,7 +247,7 @@ impl Planner {
     /// The last plan.
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
-        &self.schedule
+        self.kept_plan.and_then(|kept| self.cache.schedule(kept)).unwrap_or(&self.schedule)
     }
 
     /// Whether another plan was committed since this one was made. Its barriers then miss what the other did: submit
@@ -200,13 +262,18 @@ impl Planner {
     /// If the plan [`is_stale`](Self::is_stale), a full barrier is taken to stand before it.
     pub fn commit(&mut self, state: &mut GraphState) {
         let Some(planned_at) = self.planned_at.take() else { return };
-        let base = state.next_level;
-        if planned_at == state.commits {
-            std::mem::swap(&mut state.cover, &mut self.cover);
-        } else {
-            self.catch_up(state, base);
-        }
+        let (base, stale) = (state.next_level, planned_at != state.commits);
         state.commits += 1;
+        if let Some(kept) = self.kept_plan {
+            self.cache.commit(kept, state, stale, &mut self.cover);
+            return;
+        }
+        state.settle();
+        if stale {
+            catch_up(state, &self.schedule, &self.calls.scopes, &mut self.cover);
+        } else {
+            std::mem::swap(&mut state.cover, &mut self.cover);
+        }
         state.next_level = base + u64::from(self.levels.last()) + 1;
         self.keep_grouped(state, base);
         if self.groups.alone {
@@ -214,14 +281,13 @@ impl Planner {
         }
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
         for (local, index) in self.resolved.locals.iter().zip(0..) {
-            let Some(id) = local.backing else { continue };
-            match self.hazards.tracks(index) {
-                Tracks::One(None) => {}
-                Tracks::One(Some(track)) => match state.get_mut(id).map(|p| p.ranges.as_mut_slice()) {
-                    Some([range]) => view.enter(&track, range),
-                    _ => merge(state, id, &[track], &view, &mut self.spare),
-                },
-                Tracks::Many(tracks) => merge(state, id, tracks, &view, &mut self.spare),
+            let tracks = self.hazards.tracks(index);
+            let tracks = tracks.as_slice();
+            if tracks.is_empty() {
+                continue;
+            }
+            if let Some(id) = local.backing {
+                state.lay(id, tracks, |track, range| view.enter(track, range));
             }
         }
     }
@@ -229,34 +295,20 @@ impl Planner {
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
         let Planner { groups, levels, resolved, schedule, .. } = self;
-        // The schedule has them as they are, if there is nothing else.
-        let all = if groups.uploads.is_empty() { &schedule.regions } else { &groups.uploads };
-        for group in &groups.groups {
-            let local = &resolved.locals[group.local as usize];
-            let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let mapped = local.read() || local.host_visible;
-            let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let uploads = all.get(group.range()).unwrap_or(&[]).iter();
-            let by = By { pair, base };
-            let write = |u: &CopyRegion, level| Written { start: u.dst, end: u.dst + u.size, level };
-            match levels.grouped {
-                Some(level) => state.overwrite(id, by, uploads.map(|u| write(u, level))),
-                None => {
-                    let level = |u| levels.level[groups.position(u) as usize];
-                    state.overwrite(id, by, uploads.map(|u| write(u, level(u))));
-                }
-            }
+        for (id, pair, uploads) in groups.leave(resolved, schedule) {
+            state.overwrite(id, By { pair, base }, uploads.iter().map(|u| groups.written(u, levels)));
         }
     }
+}
 
-    /// Enters a full barrier and then this plan's calls into coverage that another plan has moved on.
-    fn catch_up(&mut self, state: &mut GraphState, base: u64) {
-        state.cover.fit(&state.pairs);
-        state.cover.apply_full(base);
-        for call in &self.schedule.barriers {
-            let scopes = &self.calls.scopes[call.entries.start as usize..call.entries.end as usize];
-            state.cover.apply(scopes, base + u64::from(call.level), &mut self.cover);
-        }
+/// Enters a full barrier and then a plan's calls into coverage that another plan has moved on. `scratch` is overwritten.
+fn catch_up(state: &mut GraphState, schedule: &Schedule, scopes: &[EntryScopes], scratch: &mut Coverage) {
+    let base = state.next_level;
+    state.cover.fit(&state.pairs);
+    state.cover.apply_full(base);
+    for call in &schedule.barriers {
+        let entries = call.entries.start as usize..call.entries.end as usize;
+        state.cover.apply(scopes.get(entries).unwrap_or(&[]), base + u64::from(call.level), scratch);
     }
 }
 
@@ -320,27 +372,8 @@ impl View<'_> {
     }
 }
 
-/// Lays a frame's tracks over the ranges of a resource.
-fn merge(state: &mut GraphState, id: ResourceId, tracks: &[Track], view: &View<'_>, spare: &mut Ranges) {
-    let Some(persistent) = state.get(id).filter(|_| !tracks.is_empty()) else { return };
-    spare.clear();
-    let old = persistent.ranges.as_slice();
-    let (mut t, mut r) = (0, 0);
-    let mut start = 0;
-    loop {
-        let track_end = tracks.get(t + 1).map(|n| n.start);
-        let range_end = old.get(r + 1).map(|n| n.start);
-        let mut range = RangeState { start, ..old[r].clone() };
-        view.enter(&tracks[t], &mut range);
-        spare.push(range);
-        let end = match (track_end, range_end) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(a), None) | (None, Some(a)) => a,
-            (None, None) => break,
-        };
-        t += usize::from(track_end == Some(end));
-        r += usize::from(range_end == Some(end));
-        start = end;
+impl Part for Track {
+    fn start(&self) -> u64 {
+        self.start
     }
-    state.set_ranges(id, spare);
 }

@@ -31,6 +31,7 @@ impl FrameDump {
             }
         }
         dump.uploads = schedule.uploads;
+        dump.origin = schedule.origin;
         dump.trimmed = transfers::trimmed(&dump, graph, schedule);
         dump.culled = schedule
             .culled

@@ -33,8 +33,8 @@ pub(crate) struct Calls {
     needs: Needs,
     /// Relations already asked for in the current call.
     asked: Vec<Relation>,
-    /// What the current call is asked for, if that is one relation to the level right above: not among the needs yet.
-    alone: Option<Whole>,
+    /// What the current call is asked for, as long as nothing is among the needs yet.
+    so_far: SoFar,
     repeat: Repeat,
     /// Hazards of the current call against earlier frames.
     earlier: Vec<Earlier>,
@@ -47,7 +47,18 @@ pub(crate) struct Calls {
 }
 
 /// All that one access wrote towards all of another.
-pub(super) type Whole = (PairId, PairId);
+type Whole = (PairId, PairId);
+
+/// What a call is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+enum SoFar {
+    #[default]
+    Nothing,
+    /// One relation, with the level right above.
+    One(Relation),
+    /// What is among the needs.
+    More,
+}
 
 /// What the phase looks at.
 #[derive(Clone, Copy)]
@@ -101,11 +112,12 @@ pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, sched
 impl Calls {
     #[inline]
     fn begin_call(&mut self) {
-        self.needs.clear();
-        self.asked.clear();
-        self.alone = None;
-        self.earlier.clear();
-        self.widened.clear();
+        if let SoFar::More = std::mem::take(&mut self.so_far) {
+            self.needs.clear();
+            self.asked.clear();
+            self.earlier.clear();
+            self.widened.clear();
+        }
     }
 
     /// Takes in the hazards of one level: those within the frame first, because what they ask for may serve those
@@ -126,7 +138,7 @@ impl Calls {
             }
         }
         if !self.earlier.is_empty() {
-            self.enter_alone(pairs);
+            self.enter_one(pairs);
             self.ask_earlier((frame, level), cover, schedule);
         }
     }
@@ -135,15 +147,15 @@ impl Calls {
     fn end_call(&mut self, frame: Frame<'_>, level: u32, cover: &mut Coverage, schedule: &mut Schedule) {
         let boundary = frame.base + u64::from(level);
         let first = schedule.entries.len();
-        let alone = self.alone;
         if !self.make_again(boundary, cover, schedule) {
-            self.enter_alone(frame.pairs);
+            let one = if let SoFar::One(relation) = self.so_far { Some(relation) } else { None };
+            self.enter_one(frame.pairs);
             let (scopes, entries) = (&mut self.scopes, &mut schedule.entries);
             entries::make(&mut self.needs, &mut entries::Out { pairs: frame.pairs, scopes, entries, first });
             let made = &self.scopes[first..];
             cover.apply(made, boundary, &mut self.scratch);
             let entries = &schedule.entries[first..];
-            self.repeat.note(alone, made, entries, schedule.barriers.len(), cover);
+            self.repeat.note(one, made, entries, schedule.barriers.len(), cover);
             self.chains.note(&self.needs, &self.scopes, schedule, first, boundary);
         }
         let entries = first as u32..schedule.entries.len() as u32;

@@ -144,21 +144,13 @@ pub(crate) fn run(
     out.covered.begin(&pairs);
     let forget = out.forward && !causes;
     let pairs_of = &mut pairs;
-    let mut walk = Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
+    let mut walk =
+        Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
     grouped::enter(&walk, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     for &(begin, end) in &groups.walked {
         out.skip_to(begin, causes);
-        for position in begin..end {
-            out.begin_node(causes);
-            while parts.first().is_some_and(|p| p.position < position) {
-                parts = &parts[1..];
-            }
-            if kept.keep[position as usize] {
-                node(&mut walk, position, resolved, parts, out);
-            }
-            out.level[position as usize] = out.above;
-        }
+        walk_to(&mut walk, begin..end, (resolved, kept, &mut parts), out);
     }
     out.skip_to(nodes, causes);
     out.begin_node(causes);
@@ -166,23 +158,53 @@ pub(crate) fn run(
     state.pairs = pairs;
 }
 
-/// Enters the uses of one node that is kept; `parts` begins with those of it, if it is kept in part only.
-#[inline]
-fn node(walk: &mut Walk<'_>, position: u32, resolved: &Resolved, parts: &[Part], out: &mut Hazards) {
-    let entry = walk.graph.entry(walk.positions.node(position));
-    let uses = resolved.uses_of(entry);
-    out.only_passes &= entry.is_pass();
+/// Enters the nodes at some positions that are kept; `parts` begins with those of the first that is kept in part only.
+#[inline(never)]
+fn walk_to(
+    walk: &mut Walk<'_>,
+    positions: Range<u32>,
+    (resolved, kept, parts): (&Resolved, &Kept, &mut &[Part]),
+    out: &mut Hazards,
+) {
+    let graph = walk.graph;
+    // Few frames have any of these.
+    let plain = parts.is_empty() && out.orders.is_empty();
+    for position in positions {
+        out.begin_node(walk.causes);
+        if kept.keep.get(position as usize) == Some(&true) {
+            let entry = graph.entry(walk.positions.node(position));
+            let uses = resolved.uses_of(entry);
+            out.only_passes &= entry.is_pass();
+            if plain || !order_or_cut(walk, position, uses, (resolved, parts), out) {
+                enter(walk, position, uses, out);
+            }
+        }
+        if let Some(level) = out.level.get_mut(position as usize) {
+            *level = out.above;
+        }
+    }
+}
+
+/// Enters the explicit orders that end at a node, and its uses, if it is kept in part only. Returns whether it is.
+#[inline(never)]
+fn order_or_cut(
+    walk: &mut Walk<'_>,
+    position: u32,
+    uses: &[ResolvedUse],
+    (resolved, parts): (&Resolved, &mut &[Part]),
+    out: &mut Hazards,
+) -> bool {
     while let Some((_, order)) = out.orders.pop_if(|o| o.0 <= position) {
         explicit(walk, order, resolved, out);
     }
-    if parts.first().is_some_and(|p| p.position == position) {
-        for part in parts.iter().take_while(|p| p.position == position) {
-            let u = ResolvedUse { start: part.start, end: part.end, whole: false, ..uses[0] };
-            uses::write(walk, position, &u, out);
-        }
-        return;
+    let skipped = parts.iter().take_while(|p| p.position < position).count();
+    let (own, rest) = parts[skipped..].split_at(parts[skipped..].partition_point(|p| p.position == position));
+    *parts = rest;
+    for (part, u) in own.iter().filter_map(|part| Some((part, uses.first()?))) {
+        let u = ResolvedUse { start: part.start, end: part.end, whole: false, ..*u };
+        uses::write(walk, position, &u, out);
     }
-    enter(walk, position, uses, out);
+    !own.is_empty()
 }
 
 /// Enters the uses of one node: what it reads, then what it writes.

@@ -239,11 +239,25 @@ fn share_levels(
     out.grouped = first.filter(|&first| levels.all(|level| level == first));
 }
 
+/// Calls `f` with each position that is walked and kept, and its level.
+#[inline]
+fn each_kept((groups, kept): (&Groups, &Kept), level: &[u32], mut f: impl FnMut(u32, u32)) {
+    for &(begin, end) in &groups.walked {
+        let here = begin as usize..end as usize;
+        let (Some(keep), Some(levels)) = (kept.keep.get(here.clone()), level.get(here)) else { continue };
+        for (position, (&keep, &level)) in (begin..end).zip(keep.iter().zip(levels)) {
+            if keep {
+                f(position, level);
+            }
+        }
+    }
+}
+
 /// Counting sort by level; declaration order stays within a level.
 fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
-    let all = groups.positions().filter(|&p| kept.keep[p as usize]);
     out.begin.clear();
-    let last = all.clone().map(|p| out.level[p as usize]).max();
+    let mut last = None;
+    each_kept((groups, kept), &out.level, |_, level| last = last.max(Some(level)));
     out.counts.clear();
     match out.grouped {
         Some(level) => {
@@ -262,23 +276,22 @@ fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
     }
     let last = last.max((out.counts.len() as u32).checked_sub(1));
     out.begin.resize(last.map_or(1, |last| last as usize + 2), 0);
-    for p in all.clone() {
-        out.begin[out.level[p as usize] as usize] += 1;
-    }
+    let Levels { begin, sorted, level, .. } = out;
+    each_kept((groups, kept), level, |_, level| begin[level as usize] += 1);
     let mut sum = 0;
-    for count in &mut out.begin {
+    for count in &mut *begin {
         sum += std::mem::replace(count, sum);
     }
-    out.sorted.clear();
-    out.sorted.resize(sum as usize, 0);
-    for p in all {
-        let at = &mut out.begin[out.level[p as usize] as usize];
-        out.sorted[*at as usize] = p;
+    sorted.clear();
+    sorted.resize(sum as usize, 0);
+    each_kept((groups, kept), level, |position, level| {
+        let at = &mut begin[level as usize];
+        sorted[*at as usize] = position;
         *at += 1;
-    }
+    });
     // Each count now stands at the end of its level, which is where the next one begins.
-    out.begin.rotate_right(1);
-    if let Some(first) = out.begin.first_mut() {
+    begin.rotate_right(1);
+    if let Some(first) = begin.first_mut() {
         *first = 0;
     }
 }

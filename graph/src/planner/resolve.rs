@@ -155,7 +155,8 @@ pub(crate) fn run(
     }
     let copy_write = state.pairs.intern(Access::COPY_WRITE);
     out.upload_pairs = [copy_write; 2];
-    let mut walk = Walk { graph, state, backings, out, errors, last: [Last::default(); 4], modes: 0, again: false };
+    let mut walk =
+        Walk { graph, state, backings, out, errors, last: [Last::default(); 4], modes: 0, again: false };
     let mut number = 0;
     while number < graph.len() {
         let entry = graph.entry(number as u32);

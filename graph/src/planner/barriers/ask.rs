@@ -1,7 +1,7 @@
 //! What one hazard still needs.
 
 use super::needs::{ChainNeed, ExecNeed, MemoryNeed, push_new};
-use super::{Calls, Frame};
+use super::{Calls, Frame, SoFar};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
 use crate::planner::hazards::Hazard;
@@ -81,27 +81,32 @@ impl Calls {
     /// Takes in what one hazard of the call before a level still needs.
     #[inline]
     pub(super) fn ask(&mut self, frame: Frame<'_>, level: u32, cover: &Coverage, hazard: Hazard) {
-        let key = hazard.relation().asks();
+        let relation = hazard.relation().asks();
+        // No call was between: nothing of it is covered.
+        let fresh = relation.is_memory() && frame.level_of(hazard.src()) + 1 == frame.base + u64::from(level);
+        match self.so_far {
+            SoFar::One(one) if one == relation => {}
+            SoFar::Nothing if fresh => self.so_far = SoFar::One(relation),
+            _ => self.ask_more(frame, cover, hazard, fresh),
+        }
+    }
+
+    /// The same for one that may not be the only one.
+    fn ask_more(&mut self, frame: Frame<'_>, cover: &Coverage, hazard: Hazard, fresh: bool) {
+        let relation = hazard.relation().asks();
+        self.enter_one(frame.pairs);
         // What was asked for literally serves hazards of the relation at any level.
-        if self.asked.contains(&key) {
+        if self.asked.contains(&relation) {
             return;
         }
-        let (pairs, ran) = (frame.pairs, frame.level_of(hazard.src()));
-        if key.is_memory() && ran + 1 == frame.base + u64::from(level) {
-            // No call was between: nothing of it is covered.
-            let whole = (key.src_pair(), key.dst_pair());
-            if self.asked.is_empty() && self.needs.is_empty() {
-                self.alone = Some(whole);
-            } else {
-                self.enter_alone(pairs);
-                self.needs.add_whole(pairs, whole);
-            }
-            self.asked.push(key);
-            return;
-        }
-        self.enter_alone(pairs);
-        if self.ask_covered(pairs, cover, ran, &hazard) {
-            self.asked.push(key);
+        let literal = if fresh {
+            self.needs.add_whole(frame.pairs, (relation.src_pair(), relation.dst_pair()));
+            true
+        } else {
+            self.ask_covered(frame.pairs, cover, frame.level_of(hazard.src()), &hazard)
+        };
+        if literal {
+            self.asked.push(relation);
         }
     }
 
@@ -120,11 +125,11 @@ impl Calls {
         }
     }
 
-    /// Enters what was asked for alone among the needs of the call.
-    #[inline]
-    pub(super) fn enter_alone(&mut self, pairs: &PairTable) {
-        if let Some(alone) = self.alone.take() {
-            self.needs.add_whole(pairs, alone);
+    /// Enters what was asked for so far among the needs of the call.
+    pub(super) fn enter_one(&mut self, pairs: &PairTable) {
+        if let SoFar::One(relation) = std::mem::replace(&mut self.so_far, SoFar::More) {
+            self.needs.add_whole(pairs, (relation.src_pair(), relation.dst_pair()));
+            self.asked.push(relation);
         }
     }
 

@@ -67,10 +67,6 @@ impl Needs {
         self.exec.clear();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.memory.is_empty() && self.chained.is_empty() && self.exec.is_empty()
-    }
-
     /// Adds all that one access wrote, towards all of another.
     pub(super) fn add_whole(&mut self, pairs: &PairTable, of: Whole) {
         let (src, dst) = (pairs.get(of.0).writes, pairs.get(of.1).atoms);

@@ -3,8 +3,9 @@
 //! What the level right above a call wrote, no call has seen to before: it is asked for in full, whatever the barriers so
 //! far cover. So a call that is asked for nothing else, and for the same two accesses as the one before, gets the same entry.
 
-use super::{Calls, Whole};
+use super::{Calls, SoFar};
 use crate::coverage::{Cells, Coverage, EntryScopes};
+use crate::planner::hazards::Relation;
 use crate::schedule::{BarrierEntry, Schedule};
 
 /// What the last call was made of.
@@ -17,7 +18,7 @@ pub(super) struct Repeat {
 
 #[derive(Clone, Copy, Debug)]
 struct Made {
-    of: Whole,
+    of: Relation,
     entry: BarrierEntry,
     scopes: EntryScopes,
     /// Where a second such call raises what is covered.
@@ -38,7 +39,7 @@ impl Repeat {
     /// Notes the entries of a call at a position, made and entered into what is covered just now.
     pub(super) fn note(
         &mut self,
-        of: Option<Whole>,
+        of: Option<Relation>,
         scopes: &[EntryScopes],
         entries: &[BarrierEntry],
         call: usize,
@@ -64,8 +65,16 @@ impl Repeat {
 impl Calls {
     /// Makes the call the one before again, if it is asked for the same. Returns whether it did.
     #[inline]
-    pub(super) fn make_again(&mut self, boundary: u64, cover: &mut Coverage, schedule: &mut Schedule) -> bool {
-        let Some(made) = self.repeat.made.as_ref().filter(|made| Some(made.of) == self.alone) else { return false };
+    pub(super) fn make_again(
+        &mut self,
+        boundary: u64,
+        cover: &mut Coverage,
+        schedule: &mut Schedule,
+    ) -> bool {
+        let (SoFar::One(relation), Some(made)) = (self.so_far, &self.repeat.made) else { return false };
+        if made.of != relation {
+            return false;
+        }
         self.scopes.push(made.scopes);
         schedule.entries.push(made.entry);
         cover.raise(made.cells, boundary);

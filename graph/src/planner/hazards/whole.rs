@@ -30,7 +30,8 @@ pub(super) enum Used {
 }
 
 impl Whole {
-    pub(super) const UNTOUCHED: Whole = Whole { write: NONE, reads: NONE, pair: 0, used: Used::Not, moves: false };
+    pub(super) const UNTOUCHED: Whole =
+        Whole { write: NONE, reads: NONE, pair: 0, used: Used::Not, moves: false };
 
     pub(super) fn track(self) -> Track {
         // Earlier frames left one range, if any: there is nothing to be found of it otherwise.
@@ -110,7 +111,9 @@ pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &m
         let local = &walk.locals[u.local as usize];
         let Some(prior) = prior_of(walk, local) else { return false };
         match prior {
-            Some(prior) if walk.forget && whole.reads == NONE && !u.reads() => over_earlier(walk, u, prior, out),
+            Some(prior) if walk.forget && whole.reads == NONE && !u.reads() => {
+                over_earlier(walk, u, prior, out)
+            }
             _ => {
                 after_earlier_write(walk, position, (u, local), (prior, 0..u.end), out);
                 after_reads(walk, u, whole, out);
@@ -130,7 +133,7 @@ pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &m
 }
 
 /// Hazards of a write over what earlier frames left, if that is all there is to say about it.
-#[inline]
+#[inline(always)]
 fn over_earlier(walk: &Walk<'_>, u: &ResolvedUse, prior: &RangeState, out: &mut Hazards) {
     for mark in &prior.writes {
         if mark.level >= out.covered.memory(walk.cover, walk.pairs, mark.pair, u.pair) {

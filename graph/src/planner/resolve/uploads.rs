@@ -28,7 +28,7 @@ impl Together {
 /// many: none if the first has to be looked at closely.
 #[inline]
 pub(super) fn uploads(graph: &FrameGraph, state: &GraphState, pair: PairId, out: &mut Resolved) -> usize {
-    let rest = graph.uploads.get(out.upload_locals.len()..).unwrap_or(&[]);
+    let rest = graph.rest_of_run(out.upload_locals.len());
     let (Some(first), Some(very_first)) = (rest.first(), graph.uploads.first()) else { return 0 };
     let Resource::Persistent(id) = first.to.slice.resource else { return 0 };
     let Some(local) = persistent(state, id, out) else { return 0 };
@@ -43,37 +43,45 @@ pub(super) fn uploads(graph: &FrameGraph, state: &GraphState, pair: PairId, out:
     let Together { mut ascend, mut starts, mut mixed, last: (last_local, last) } = out.together;
     ascend &= last_local <= local;
     let mut last = if last_local == local { last } else { 0 };
-    let mut node = first.node;
+    let (first_start, host) = (very_first.to.slice.start, very_first.buffer);
+    let mut hosts = 0;
     let mut fine = 0;
     for upload in rest {
         let ResourceSlice { resource, start, end } = upload.to.slice;
         let end = if end == ResourceSlice::WHOLE { size } else { end };
         let is_plain = start < end && end <= size && upload.offset <= most;
-        if !is_plain || upload.node != node || resource != Resource::Persistent(id) {
+        if !is_plain || resource != Resource::Persistent(id) {
             break;
         }
         ascend &= last <= start;
         last = start;
-        starts |= start ^ very_first.to.slice.start;
-        mixed |= upload.buffer != very_first.buffer;
-        node = node.wrapping_add(1);
+        starts |= start ^ first_start;
+        hosts |= upload.buffer ^ host;
         fine += 1;
     }
+    mixed |= hosts != 0;
     out.together = Together { ascend, starts, mixed, last: (local, last) };
     out.upload_locals.resize(out.upload_locals.len() + fine, local);
     fine
 }
 
 impl Resolved {
-    /// Resolves the use of each upload, for phases that look at single ones.
-    pub(crate) fn settle_uploads(&mut self, graph: &FrameGraph) {
-        let (locals, pair) = (&self.locals, self.upload_pairs[0]);
-        let resolve = |(upload, &local): (&Upload, &u32)| {
-            let size = locals.get(local as usize).map_or(0, |l| l.size);
+    /// The use of each upload.
+    pub(crate) fn upload_uses<'a>(&'a self, graph: &'a FrameGraph) -> impl Iterator<Item = ResolvedUse> + 'a {
+        let pair = self.upload_pairs[0];
+        let resolve = move |(upload, &local): (&Upload, &u32)| {
+            let size = self.locals.get(local as usize).map_or(0, |l| l.size);
             let (start, end) = upload.range(size);
             ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole: end - start == size }
         };
-        self.uploads.clear();
-        self.uploads.extend(graph.uploads.iter().zip(&self.upload_locals).map(resolve));
+        graph.uploads.iter().zip(&self.upload_locals).map(resolve)
+    }
+
+    /// Resolves the use of each upload, for phases that look at single ones.
+    pub(crate) fn settle_uploads(&mut self, graph: &FrameGraph) {
+        let mut uploads = std::mem::take(&mut self.uploads);
+        uploads.clear();
+        uploads.extend(self.upload_uses(graph));
+        self.uploads = uploads;
     }
 }
