@@ -39,6 +39,8 @@ pub(crate) struct Calls {
     /// Hazards of the current call against earlier frames.
     earlier: Vec<Earlier>,
     served: Served,
+    /// The same for causes: of hazards within the frame, and against earlier ones.
+    seen: [Served; 2],
     chains: widen::Chains,
     /// Writes that an entry of an earlier call was widened for in the current one.
     widened: Vec<(AtomIndex, u32)>,
@@ -89,6 +91,7 @@ pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, sched
     out.chains.clear();
     out.repeat.clear();
     out.served = Served::default();
+    out.seen = Default::default();
     let levels = frame.levels;
     for level in 1..=levels.last().max(levels.host.unwrap_or(0)) {
         out.begin_call();
