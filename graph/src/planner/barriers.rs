@@ -107,7 +107,8 @@ pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, sched
         }
         out.end_call(frame, level, cover, schedule);
     }
-    if frame.causes {
+    // Only those of an entry that was widened later are out of order.
+    if !schedule.causes.is_sorted_by_key(|c| c.entry) {
         schedule.causes.sort_by_key(|c| c.entry);
     }
 }

@@ -52,19 +52,32 @@ impl Calls {
         (hazard, detail): (&Hazard, &Detail),
         consumer: Party,
     ) {
-        let (relation, ran) = (hazard.relation().settled(), frame.level_of(hazard.src()));
+        let (relation, ran) = (hazard.relation(), frame.level_of(hazard.src()));
         let seen = &mut self.seen[usize::from(relation.is_earlier())];
         if !seen.covers(relation, ran) {
             *seen = Served::new(frame.pairs, cover, relation);
             if !seen.covers(relation, ran) {
                 let fresh = relation.is_memory() && ran + 1 == frame.base + u64::from(level);
-                let need = if fresh { whole(frame.pairs, relation) } else { left(frame.pairs, cover, ran, hazard) };
-                self.pend(hazard, detail, consumer, need);
+                let cover = Some((cover, ran)).filter(|_| !fresh);
+                self.pend(frame.pairs, cover, (hazard, detail), consumer);
             }
         }
     }
 
-    fn pend(&mut self, hazard: &Hazard, detail: &Detail, consumer: Party, (need, chain): (EntryScopes, u64)) {
+    /// Notes what a hazard needs, if that is anything; all, unless it comes with what is covered and the level at which its
+    /// source ran.
+    #[inline(never)]
+    fn pend(
+        &mut self,
+        pairs: &PairTable,
+        cover: Option<(&Coverage, u64)>,
+        (hazard, detail): (&Hazard, &Detail),
+        consumer: Party,
+    ) {
+        let (need, chain) = match cover {
+            Some((cover, level)) => left(pairs, cover, level, hazard),
+            None => whole(pairs, hazard.relation()),
+        };
         if need != EntryScopes::default() {
             let (hazard, detail) = (*hazard, detail.clone());
             self.pending_causes.push(PendingCause { hazard, detail, consumer, need, chain });

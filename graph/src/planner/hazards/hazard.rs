@@ -63,12 +63,6 @@ impl Relation {
         Relation(self.0 | Self::MOVES)
     }
 
-    /// The same for a source that stays at its level.
-    #[inline]
-    pub(crate) fn settled(self) -> Self {
-        Relation(self.0 & !Self::MOVES)
-    }
-
     /// What hazards with the relation ask of a barrier; it is that of one of them.
     #[inline]
     pub(crate) fn asks(self) -> Self {
