@@ -39,6 +39,8 @@ pub(crate) struct Calls {
     /// Hazards of the current call against earlier frames.
     earlier: Vec<Earlier>,
     served: Served,
+    /// The same for causes: of hazards within the frame, and against earlier ones.
+    seen: [Served; 2],
     chains: widen::Chains,
     /// Writes that an entry of an earlier call was widened for in the current one.
     widened: Vec<(AtomIndex, u32)>,
@@ -89,6 +91,7 @@ pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, sched
     out.chains.clear();
     out.repeat.clear();
     out.served = Served::default();
+    out.seen = Default::default();
     let levels = frame.levels;
     for level in 1..=levels.last().max(levels.host.unwrap_or(0)) {
         out.begin_call();
@@ -104,7 +107,8 @@ pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, sched
         }
         out.end_call(frame, level, cover, schedule);
     }
-    if frame.causes {
+    // Only those of an entry that was widened later are out of order.
+    if !schedule.causes.is_sorted_by_key(|c| c.entry) {
         schedule.causes.sort_by_key(|c| c.entry);
     }
 }

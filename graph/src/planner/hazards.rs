@@ -113,8 +113,8 @@ struct Walk<'a> {
     positions: Positions,
     locals: &'a [Local],
     causes: bool,
-    /// Whether a hazard may stand for others without a trace of these.
-    forget: bool,
+    /// Whether every hazard goes with the order of declaration.
+    forward: bool,
     /// The accesses of uploads: copied and scattered.
     uploads: [PairId; 2],
     pairs: &'a mut PairTable,
@@ -142,10 +142,10 @@ pub(crate) fn run(
     let uploads = resolved.upload_pairs;
     let locals = resolved.locals.as_slice();
     out.covered.begin(&pairs);
-    let forget = out.forward && !causes;
+    let forward = out.forward;
     let pairs_of = &mut pairs;
     let mut walk =
-        Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
+        Walk { graph, state, cover, positions, locals, causes, forward, uploads, pairs: pairs_of, errors };
     grouped::enter(&walk, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
     for &(begin, end) in &groups.walked {

@@ -4,7 +4,7 @@ use super::needs::{ChainNeed, ExecNeed, MemoryNeed, push_new};
 use super::{Calls, Frame, SoFar};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
-use crate::planner::hazards::Hazard;
+use crate::planner::hazards::{Hazard, Relation};
 use crate::schedule::HazardKind;
 use smallvec::SmallVec;
 
@@ -23,6 +23,18 @@ pub(super) struct Unordered {
     /// The stages to chain from, itself included.
     pub(super) via: u64,
     pub(super) to: u64,
+}
+
+/// The level below which nothing is left to ask for hazards with a relation; 0 if that is not said in short.
+#[inline]
+pub(super) fn covered(pairs: &PairTable, cover: &Coverage, relation: Relation) -> u64 {
+    match relation.kind() {
+        HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => {
+            cover.memory_level(pairs, relation.src_pair(), relation.dst_pair())
+        }
+        HazardKind::WriteAfterRead => cover.exec_level(pairs, relation.src_pair(), relation.dst_pair()),
+        HazardKind::Order => 0,
+    }
 }
 
 /// The writes of a hazard, done at `level`, that are not visible yet.

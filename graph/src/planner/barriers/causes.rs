@@ -1,9 +1,11 @@
 //! Says why each entry is there.
 
 use super::ask::{unordered, unseen};
+use super::earlier::Served;
 use super::{Calls, Frame};
 use crate::coverage::{Coverage, EntryScopes};
-use crate::planner::hazards::{Detail, Hazard, Source};
+use crate::pairs::PairTable;
+use crate::planner::hazards::{Detail, Hazard, Relation, Source};
 use crate::schedule::{Cause, HazardKind, Party, Schedule};
 use std::ops::Range;
 
@@ -27,40 +29,55 @@ impl Calls {
             let begin = hazards.details_begin[position as usize] as usize;
             let end = hazards.details_begin[position as usize + 1] as usize;
             for (hazard, detail) in &hazards.details[begin..end] {
-                self.pend(frame, cover, hazard, detail, consumer);
+                self.pend_unless_covered((frame, level), cover, (hazard, detail), consumer);
             }
         }
         for index in frame.levels.details(level) {
-            let (position, (hazard, detail)) = &hazards.grouped.details()[index as usize];
-            self.pend(frame, cover, hazard, detail, Party::Node(frame.positions.node(*position)));
+            let (position, of) = &hazards.grouped.details()[index as usize];
+            let consumer = Party::Node(frame.positions.node(*position));
+            self.pend_unless_covered((frame, level), cover, (&of.0, &of.1), consumer);
         }
         if host {
-            for (hazard, detail) in hazards.host.iter().zip(&hazards.host_details) {
-                self.pend(frame, cover, hazard, detail, Party::Host);
+            for of in hazards.host.iter().zip(&hazards.host_details) {
+                self.pend_unless_covered((frame, level), cover, of, Party::Host);
             }
         }
     }
 
-    fn pend(
+    #[inline]
+    fn pend_unless_covered(
         &mut self,
-        frame: Frame<'_>,
+        (frame, level): (Frame<'_>, u32),
         cover: &Coverage,
-        hazard: &Hazard,
-        detail: &Detail,
+        (hazard, detail): (&Hazard, &Detail),
         consumer: Party,
     ) {
-        let level = frame.level_of(hazard.src());
-        let mut need = EntryScopes::default();
-        let mut chain = 0;
-        for u in unseen(frame.pairs, cover, level, hazard) {
-            need.src_writes.insert(u.write);
-            need.dst_atoms = need.dst_atoms.union(u.to);
-            chain |= u.from;
+        let (relation, ran) = (hazard.relation(), frame.level_of(hazard.src()));
+        let seen = &mut self.seen[usize::from(relation.is_earlier())];
+        if !seen.covers(relation, ran) {
+            *seen = Served::new(frame.pairs, cover, relation);
+            if !seen.covers(relation, ran) {
+                let fresh = relation.is_memory() && ran + 1 == frame.base + u64::from(level);
+                let cover = Some((cover, ran)).filter(|_| !fresh);
+                self.pend(frame.pairs, cover, (hazard, detail), consumer);
+            }
         }
-        for u in unordered(frame.pairs, cover, level, hazard) {
-            need.src_stages |= u.via;
-            need.dst_stages |= u.to;
-        }
+    }
+
+    /// Notes what a hazard needs, if that is anything; all, unless it comes with what is covered and the level at which its
+    /// source ran.
+    #[inline(never)]
+    fn pend(
+        &mut self,
+        pairs: &PairTable,
+        cover: Option<(&Coverage, u64)>,
+        (hazard, detail): (&Hazard, &Detail),
+        consumer: Party,
+    ) {
+        let (need, chain) = match cover {
+            Some((cover, level)) => left(pairs, cover, level, hazard),
+            None => whole(pairs, hazard.relation()),
+        };
         if need != EntryScopes::default() {
             let (hazard, detail) = (*hazard, detail.clone());
             self.pending_causes.push(PendingCause { hazard, detail, consumer, need, chain });
@@ -89,6 +106,30 @@ impl Calls {
             }
         }
     }
+}
+
+/// What a hazard needs that no call was between yet, and the stages to chain from.
+#[inline]
+fn whole(pairs: &PairTable, relation: Relation) -> (EntryScopes, u64) {
+    let src_writes = pairs.get(relation.src_pair()).writes;
+    let dst_atoms = pairs.get(relation.dst_pair()).atoms;
+    (EntryScopes { src_writes, dst_atoms, ..EntryScopes::default() }, 0)
+}
+
+/// What a hazard still needs whose source ran at `level`, and the stages to chain from.
+fn left(pairs: &PairTable, cover: &Coverage, level: u64, hazard: &Hazard) -> (EntryScopes, u64) {
+    let mut need = EntryScopes::default();
+    let mut chain = 0;
+    for u in unseen(pairs, cover, level, hazard) {
+        need.src_writes.insert(u.write);
+        need.dst_atoms = need.dst_atoms.union(u.to);
+        chain |= u.from;
+    }
+    for u in unordered(pairs, cover, level, hazard) {
+        need.src_stages |= u.via;
+        need.dst_stages |= u.to;
+    }
+    (need, chain)
 }
 
 impl PendingCause {

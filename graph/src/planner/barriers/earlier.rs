@@ -1,6 +1,6 @@
 //! Hazards against earlier frames: an entry of an earlier call of this frame may serve them.
 
-use super::ask::unseen;
+use super::ask::{covered, unseen};
 use super::{Calls, Frame};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairTable};
@@ -26,23 +26,29 @@ pub(super) struct Served {
     covered: u64,
 }
 
+impl Served {
+    #[inline]
+    pub(super) fn new(pairs: &PairTable, cover: &Coverage, relation: Relation) -> Self {
+        Served { relation, covered: covered(pairs, cover, relation) }
+    }
+
+    /// Whether it is known that nothing is left to ask for.
+    #[inline]
+    pub(super) fn covers(&self, relation: Relation, level: u64) -> bool {
+        relation == self.relation && level < self.covered
+    }
+}
+
 impl Calls {
     /// Keeps a hazard until all those within the frame have asked, unless calls of this frame have served it already.
     #[inline]
     pub(super) fn note_earlier(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: Hazard) {
         let relation = hazard.relation();
-        if relation == self.served.relation && level < self.served.covered {
+        if self.served.covers(relation, level) {
             return;
         }
-        let covered = match hazard.kind() {
-            HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => {
-                cover.memory_level(pairs, hazard.src_pair(), hazard.dst_pair())
-            }
-            HazardKind::WriteAfterRead => cover.exec_level(pairs, hazard.src_pair(), hazard.dst_pair()),
-            HazardKind::Order => 0,
-        };
-        self.served = Served { relation, covered };
-        if covered <= level {
+        self.served = Served::new(pairs, cover, relation);
+        if !self.served.covers(relation, level) {
             self.earlier.push(Earlier { level, hazard, write: 0, unseen: AtomSet::default() });
         }
     }

@@ -63,14 +63,17 @@ pub(super) fn read(walk: &Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Ha
     let relation = Relation::within(whole.pair, u.pair, HazardKind::ReadAfterWrite);
     let level = out.level.get(whole.write as usize).copied();
     let stands = out.near.relation == relation && level <= Some(out.near.level);
-    if !stands || whole.moves {
-        let hazard = Hazard::within(relation, whole.write);
-        if walk.forget && !whole.moves {
+    let hazard = Hazard::within(relation, whole.write);
+    if whole.moves || !walk.forward {
+        enter(walk, u, hazard, out);
+    } else {
+        if walk.causes {
+            out.details.push((hazard, detail(u)));
+        }
+        if !stands {
             let level = level.unwrap_or(0);
             out.settle(hazard, level);
             out.near = Near { relation, level };
-        } else {
-            enter(walk, u, hazard, out);
         }
     }
     let reads = out.note_read(whole.reads, position, u.pair);
@@ -111,8 +114,8 @@ pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &m
         let local = &walk.locals[u.local as usize];
         let Some(prior) = prior_of(walk, local) else { return false };
         match prior {
-            Some(prior) if walk.forget && whole.reads == NONE && !u.reads() => {
-                over_earlier(walk, u, prior, out)
+            Some(prior) if walk.forward && !walk.causes && whole.reads == NONE && !u.reads() => {
+                over_earlier(walk, u, prior, out);
             }
             _ => {
                 after_earlier_write(walk, position, (u, local), (prior, 0..u.end), out);
@@ -174,5 +177,11 @@ fn within(
 /// Enters a hazard of a resource as a whole.
 #[inline(never)]
 fn enter(walk: &Walk<'_>, u: &ResolvedUse, hazard: Hazard, out: &mut Hazards) {
-    out.push(walk, hazard, || Detail { local: Some(u.local), range: 0..u.end, coarsened: false });
+    out.push(walk, hazard, || detail(u));
+}
+
+/// What there is to say about a hazard within the frame of a resource as a whole.
+#[inline]
+fn detail(u: &ResolvedUse) -> Detail {
+    Detail { local: Some(u.local), range: 0..u.end, coarsened: false }
 }
