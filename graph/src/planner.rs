@@ -235,8 +235,14 @@ impl Planner {
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
             let mapped = local.read || local.host_visible;
             let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let uploads = all.get(group.range()).unwrap_or(&[]).iter();
+            let uploads = all.get(group.range()).unwrap_or(&[]);
             let by = By { pair, base };
+            if let ([one], Some(level)) = (uploads, levels.grouped)
+                && state.overwrite_one(id, by, Written { start: one.dst, end: one.dst + one.size, level })
+            {
+                continue;
+            }
+            let uploads = uploads.iter();
             let write = |u: &CopyRegion, level| Written { start: u.dst, end: u.dst + u.size, level };
             match levels.grouped {
                 Some(level) => state.overwrite(id, by, uploads.map(|u| write(u, level))),

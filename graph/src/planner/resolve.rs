@@ -131,14 +131,17 @@ pub(crate) fn run(
     let mut number = 0;
     while number < graph.len() {
         let entry = graph.entry(number as u32);
-        if let Entry::Upload(_) = entry {
-            let fine = uploads(graph, state, copy_write, out);
-            if fine > 0 {
+        if let Entry::Upload(first) = entry {
+            let mut rest = graph.rest_of_run(first);
+            while !rest.is_empty() {
+                let mut fine = uploads(graph, state, rest, copy_write, out);
+                if fine == 0 {
+                    odd_upload(graph, state, backings, (number, &mut last), out, errors);
+                    fine = 1;
+                }
                 number += fine;
-                continue;
+                rest = rest.get(fine..).unwrap_or(&[]);
             }
-            odd_upload(graph, state, backings, (number, &mut last), out, errors);
-            number += 1;
             continue;
         }
         let Entry::Node(node) = entry else { break };
