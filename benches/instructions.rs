@@ -6,7 +6,7 @@
 
 mod shapes;
 
-use memkit_gpu::graph::PlanOptions;
+use memkit_gpu::graph::{PlanOptions, PlanOrigin};
 use shapes::uploads::{Shape as UploadShape, Uploads};
 use shapes::{Bench, Shape};
 use std::process::{Command, ExitCode};
@@ -26,6 +26,10 @@ const UPLOAD_LIMITS: [(UploadShape, u64); 4] =
 const GROWTH: u64 = 120;
 /// G1, planned with causes.
 const WITH_CAUSES: &str = "G1-causes";
+/// What a shape is called where its plan is used again.
+const CACHED: &str = "-cached";
+/// Most instructions a pass at 1,000 passes then, about a tenth above what was measured.
+const CACHED_LIMITS: [(Shape, u64); 2] = [(Shape::G1, 350), (Shape::G2, 200)];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -66,6 +70,17 @@ fn passes() -> bool {
             println!("{:<8}{causes:>24}  with causes", "");
             if causes * 100 > thousand * CAUSES {
                 eprintln!("{shape:?}: {causes} instructions a pass with causes, {thousand} without");
+                fine = false;
+            }
+        }
+        if let Some((_, limit)) = CACHED_LIMITS.iter().find(|(of, _)| *of == shape) {
+            let cached = PASSES.map(|passes| count(&format!("{shape:?}{CACHED}"), passes));
+            println!("{:<8}{}  the plan is used again", "", cached.map(|c| format!("{c:>8}")).concat());
+            if cached[2] > *limit {
+                eprintln!(
+                    "{shape:?}{CACHED}: {} instructions a pass at 1,000 passes, the limit is {limit}",
+                    cached[2]
+                );
                 fine = false;
             }
         }
@@ -120,9 +135,10 @@ fn run(shape: &str, number: &str) {
         return;
     }
     let options = PlanOptions { causes: shape == WITH_CAUSES, ..PlanOptions::default() };
-    let shape = if shape == "G2" { Shape::G2 } else { Shape::G1 };
-    let mut bench = Bench::new(shape, number);
-    for _ in 0..3 {
+    let cached = shape.ends_with(CACHED);
+    let shape = if shape.starts_with("G2") { Shape::G2 } else { Shape::G1 };
+    let mut bench = if cached { Bench::cached(shape, number) } else { Bench::new(shape, number) };
+    for _ in 0..4 {
         bench.frame(options);
     }
     measured_region(&mut || {
@@ -130,6 +146,12 @@ fn run(shape: &str, number: &str) {
             std::hint::black_box(bench.frame(options).depth());
         }
     });
+    assert_eq!(
+        bench.frame(options).origin == PlanOrigin::Reused,
+        cached,
+        "{:?}",
+        bench.frame(options).origin
+    );
 }
 
 fn run_uploads(shape: UploadShape, number: usize) -> Result<(), memkit_gpu::MkError> {

@@ -184,7 +184,7 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// What the device can do. Constant over the backend's life.
     fn capabilities(&self) -> &MkCapabilities;
 
-    /// What uploads cost on this device. A backend measures it when it is asked for the first time; the facade asks
+    /// What uploads from staging memory of such a type cost on this device. A backend measures it when it is asked for the first time; the facade asks
     /// once, and keeps the answer. All zero, as by default: scattering is never cheaper.
     ///
     /// A backend whose [`MkCapabilities::scatter_uploads`] is set runs [`Command::Scatter`](memkit_graph::Command::Scatter)
@@ -192,7 +192,8 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// As for [`create_buffer`](Self::create_buffer).
-    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+    fn upload_costs(&self, staging: MkMemoryType) -> Result<UploadCosts, MkError> {
+        let _ = staging;
         Ok(UploadCosts::default())
     }
 

@@ -3,7 +3,7 @@
 use crate::backend::MkGpuBackend;
 use crate::device::lock;
 use crate::gpu::MkGpu;
-use memkit_graph::{Command, FrameGraph, Schedule};
+use memkit_graph::{Command, FrameGraph, PlanOrigin, Schedule};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct MkFrameStats {
     pub barrier_calls: usize,
     /// Bytes written to staging memory.
     pub staged_bytes: u64,
+    /// Whether its plan was made for it, and why.
+    pub origin: PlanOrigin,
     /// Time spent planning.
     pub plan: Duration,
     /// Time spent recording, the closures' own included.
@@ -50,6 +52,7 @@ impl MkFrameStats {
             scatter_regions: schedule.scatters.len(),
             barrier_calls: schedule.barriers.len(),
             staged_bytes,
+            origin: schedule.origin,
             ..MkFrameStats::default()
         }
     }

@@ -13,7 +13,7 @@ use crate::readback::{Progress, ReadbackKey};
 use crate::staging::HeldChunk;
 use crate::stats::MkFrameStats;
 use crate::transfer::{Pending, cancel_impossible};
-use crate::{MkBufferDesc, MkError, MkMemoryType};
+use crate::{MkBufferDesc, MkError, MkGpuConfig, MkMemoryType};
 use memkit_graph::{
     BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId, UploadRule,
 };
@@ -75,6 +75,10 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
 }
 
 impl<B: MkGpuBackend> Workspace<B> {
+    fn new(config: &MkGpuConfig) -> Self {
+        Workspace { planner: Planner::with_cache(config.plan_cache), ..Workspace::default() }
+    }
+
     /// Gives back what planning took, for work that will not be submitted.
     fn unpin(&mut self, core: &mut Core<B>) {
         for id in self.pinned.drain(..) {
@@ -95,7 +99,7 @@ impl<B: MkGpuBackend> OpenWork<B> {
     pub(crate) fn open(inner: &Arc<Inner<B>>, number: u64) -> Self {
         let mut ws = {
             let mut core = lock(&inner.core);
-            let mut ws = core.workspaces.pop().unwrap_or_default();
+            let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&inner.config));
             if ws.gate.is_none() {
                 let gate = Arc::<Gate>::default();
                 core.gates.push(Arc::clone(&gate));
@@ -179,7 +183,7 @@ impl<B: MkGpuBackend> Inner<B> {
             if core.pending.is_empty() {
                 return Ok(());
             }
-            let mut ws = core.workspaces.pop().unwrap_or_default();
+            let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&self.config));
             ws.number = core.next_frame;
             core.next_frame += 1;
             ws

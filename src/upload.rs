@@ -259,7 +259,7 @@ impl<B: MkGpuBackend> Inner<B> {
             name: "staging chunk",
             size,
             usage: BufferUsage::TRANSFER_SRC,
-            memory: self.config.chunk_memory(),
+            memory: self.chunk_memory(),
         };
         self.check_size(desc.name, usize::try_from(size).unwrap_or(usize::MAX))?;
         for buffer in core.staging.given_up.drain(..) {

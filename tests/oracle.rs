@@ -41,7 +41,7 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
         // Merged ranges may cost a call.
         if calls != expected && (case.max_ranges.is_none() || calls < expected) {
             return Err(format!(
-                "frame {k}: {calls} barrier calls, depth {expected}\n{}",
+                "frame {k}: {calls} barrier calls, but the longest chain of hazards has {expected} edges\n{}",
                 listing(&sequence, k)
             ));
         }

@@ -38,10 +38,19 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(shape: Shape, passes: usize) -> Self {
+        Self::with(shape, passes, Planner::new())
+    }
+
+    /// With a planner that keeps plans: from the fourth frame on each is used again.
+    pub(crate) fn cached(shape: Shape, passes: usize) -> Self {
+        Self::with(shape, passes, Planner::with_cache(1))
+    }
+
+    fn with(shape: Shape, passes: usize, planner: Planner) -> Self {
         let mut state = GraphState::new();
         let buffer = |i| BufferDesc::new(format!("buffer {i}"), 4096, BufferUsage::STORAGE);
         let buffers = (0..passes).map(|i| state.add_buffer(buffer(i))).collect();
-        Bench { shape, buffers, state, frame: FrameGraph::new(), planner: Planner::new() }
+        Bench { shape, buffers, state, frame: FrameGraph::new(), planner }
     }
 
     /// Declares, plans and commits one frame.

@@ -96,6 +96,8 @@ pub(crate) enum Mode {
     Direct,
     /// U3 from memory that was imported once: no copy by the host.
     Import,
+    /// G1 and G2 with a planner that keeps plans.
+    Cached,
     /// G1 and G2 with real dispatches, recorded, submitted and checked on Vulkan, beside the same ones by hand.
     Record,
 }

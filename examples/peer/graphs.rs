@@ -1,10 +1,12 @@
-//! G1 and G2: declared and planned anew each time, hazards, culling, levels and barriers included, causes not. The
-//! state between frames moves on, so that every graph but the first owes something to the one before.
+//! G1 and G2: declared and planned anew each time, hazards, culling, levels and barriers included, causes not; or declared
+//! and compared with the one before, whose plan is used again. The state between frames moves on, so that every graph but
+//! the first owes something to the one before.
 
-use crate::args::{Args, Work};
+use crate::args::{Args, Mode, Work};
 use crate::{Failure, clock, report};
 use memkit_gpu::graph::{
-    Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanError, PlanOptions, Planner, ResourceId,
+    Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanError, PlanOptions, PlanOrigin, Planner,
+    ResourceId,
 };
 use std::time::Instant;
 
@@ -20,7 +22,8 @@ pub(crate) fn iterations(args: &Args) -> usize {
 }
 
 pub(crate) fn run(work: Work, args: &Args) -> Result<bool, Failure> {
-    let mut graphs = Graphs::new(work, args.passes);
+    let cached = args.mode == Some(Mode::Cached);
+    let mut graphs = Graphs::new(work, args.passes, cached);
     let iterations = iterations(args);
     for _ in 0..args.warmup.min(iterations) {
         graphs.declare();
@@ -40,6 +43,9 @@ pub(crate) fn run(work: Work, args: &Args) -> Result<bool, Failure> {
         let nanoseconds = |from, to: Instant| to.duration_since(from).as_nanos() as f64;
         times.add(nanoseconds(begin, declared), nanoseconds(declared, planned), 0.0);
     }
+    if cached && graphs.planner.schedule().origin != PlanOrigin::Reused {
+        return Err(format!("no plan was used again: {:?}", graphs.planner.schedule().origin).into());
+    }
     times.print(work, args.passes, None);
     Ok(true)
 }
@@ -54,11 +60,17 @@ struct Graphs {
 }
 
 impl Graphs {
-    fn new(work: Work, passes: usize) -> Self {
+    fn new(work: Work, passes: usize, cached: bool) -> Self {
         let mut state = GraphState::new();
         let buffer = |i| BufferDesc::new(format!("buffer {i}"), 4096, BufferUsage::STORAGE);
         let buffers = (0..passes).map(|i| state.add_buffer(buffer(i))).collect();
-        Graphs { work, buffers, state, frame: FrameGraph::new(), planner: Planner::new() }
+        Graphs {
+            work,
+            buffers,
+            state,
+            frame: FrameGraph::new(),
+            planner: Planner::with_cache(usize::from(cached)),
+        }
     }
 
     fn declare(&mut self) {

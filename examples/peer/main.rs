@@ -18,7 +18,8 @@
 //! | G2 | a hundred interleaved chains: pass *i* reads *i*-100 |
 //!
 //! Uploads have other ways: `--mode direct` writes straight into the buffers' memory; and U3 `--mode now`, without a
-//! frame, and `--mode import`, from imported memory. `--threads N` lets helper threads copy.
+//! frame, and `--mode import`, from imported memory. G1 and G2 `--mode cached` use the plan of an earlier frame again, whose
+//! structure is the same. `--threads N` lets helper threads copy.
 //!
 //! One line of JSON a workload goes to stdout. After the last frame of an upload workload every byte that was written is
 //! read back and compared; the exit status is 3 if one differs.
@@ -69,7 +70,7 @@ fn run(work: Work, args: &Args) -> Result<bool, Failure> {
         (work, None | Some(Mode::Copy | Mode::Scatter | Mode::Direct)) if work.is_upload() => {
             uploads::on_vulkan(work, args)
         }
-        (Work::G1 | Work::G2, None) => graphs::run(work, args),
+        (Work::G1 | Work::G2, None | Some(Mode::Cached)) => graphs::run(work, args),
         (Work::G1 | Work::G2, Some(Mode::Record)) => record::run(work, args),
         (_, mode) => Err(format!("{work:?} has no mode {mode:?}").into()),
     }

@@ -141,6 +141,30 @@ impl Coverage {
         }
     }
 
+    /// Where a second call of an entry raises the tables, if nothing else moves them between the two; none if that is
+    /// not so simple. The entry must make a write available.
+    pub(crate) fn cells(&self, entry: &EntryScopes) -> Option<Cells> {
+        let Single { from, write: Some(write), to, atom } = Single::of(entry)? else { return None };
+        Some(Cells {
+            exec: to * self.stages + from,
+            avail: to * self.atoms + write,
+            vis: atom * self.atoms + write,
+        })
+    }
+
+    /// Enters another call of an entry, standing before level `boundary`.
+    #[inline]
+    pub(crate) fn raise(&mut self, cells: Cells, boundary: u64) {
+        // No call stands later: nothing is beyond it.
+        for (table, at) in
+            [(&mut self.exec, cells.exec), (&mut self.avail, cells.avail), (&mut self.vis, cells.vis)]
+        {
+            if let Some(cell) = table.get_mut(at) {
+                *cell = boundary;
+            }
+        }
+    }
+
     /// As [`apply_one`](Self::apply_one), for the usual entry.
     fn apply_single(&mut self, Single { from, write, to, atom }: Single, boundary: u64) {
         if from != to {
@@ -210,6 +234,50 @@ impl Coverage {
         self.vis.fill(boundary);
     }
 
+    /// From which level on things moved, if between these tables and `now` all of them did by `shift`, and nothing before
+    /// that: comparisons among moved levels, and of them with others, then come out alike. `oldest` is the first level that
+    /// things are compared with.
+    pub(crate) fn moved(&self, now: &Coverage, shift: u64, oldest: u64) -> Option<u64> {
+        if (self.stages, self.atoms) != (now.stages, now.atoms) {
+            return None;
+        }
+        // The last level that stayed, if there is one, and the first that moved.
+        let (mut stayed, mut first) = (None, oldest);
+        for (&then, &now) in self.all_levels().zip(now.all_levels()) {
+            if now.wrapping_sub(then) == shift {
+                first = first.min(then);
+            } else if now == then {
+                stayed = stayed.max(Some(then));
+            } else {
+                return None;
+            }
+        }
+        match stayed {
+            Some(stayed) => (stayed < first).then_some(stayed + 1),
+            None => Some(0),
+        }
+    }
+
+    /// Takes on the tables of another.
+    pub(crate) fn clone_tables(&mut self, other: &Coverage) {
+        let floor = self.floor;
+        self.clone_from(other);
+        self.floor = floor;
+    }
+
+    /// Moves all levels from `moving` on by `shift`.
+    pub(crate) fn advance(&mut self, moving: u64, shift: u64) {
+        for table in [&mut self.exec, &mut self.avail, &mut self.vis] {
+            for cell in table {
+                *cell += if *cell >= moving { shift } else { 0 };
+            }
+        }
+    }
+
+    fn all_levels(&self) -> impl Iterator<Item = &u64> {
+        self.exec.iter().chain(&self.avail).chain(&self.vis)
+    }
+
     fn raise_to(&mut self, other: &Coverage) {
         let tables =
             [(&mut self.exec, &other.exec), (&mut self.avail, &other.avail), (&mut self.vis, &other.vis)];
@@ -219,6 +287,14 @@ impl Coverage {
             }
         }
     }
+}
+
+/// See [`Coverage::cells`]: a place in each table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cells {
+    exec: usize,
+    avail: usize,
+    vis: usize,
 }
 
 /// An entry from one stage to another, for at most one kind of write and for one kind of access.

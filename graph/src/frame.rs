@@ -2,15 +2,16 @@
 //!
 //! A [`FrameGraph`] is plain data. Declaring never fails; the [`Planner`](crate::Planner) finds what is wrong.
 
+mod declared;
 #[cfg(feature = "json")]
 mod saved;
 mod uploads;
 
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
-use std::ops::Range;
-pub(crate) use uploads::{Entry, Upload};
-use uploads::{Place, Run};
+pub(crate) use declared::Declared;
+use uploads::Place;
+pub(crate) use uploads::{Entry, Run, Upload};
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -202,10 +203,10 @@ impl FrameGraph {
     /// Begins a pass. It is declared by [`PassBuilder::finish`]; a builder that is dropped declares nothing.
     #[inline]
     pub fn pass(&mut self, name: &str) -> PassBuilder<'_> {
-        self.forget_leaked();
-        let (names, uses) = (self.names.len(), self.uses.len());
+        self.forget_undeclared();
+        let uses = index(self.uses.len());
         let name = self.intern(name);
-        PassBuilder { frame: self, names, uses, name, queue: None, side_effects: false, finished: false }
+        PassBuilder { frame: self, uses, name, queue: None, side_effects: false }
     }
 
     /// A buffer of `size` bytes that lives inside this frame. What it is used for follows from the passes.
@@ -315,13 +316,25 @@ impl FrameGraph {
         if usages.is_empty() {
             return;
         }
-        for u in self.uses.iter().chain(self.uploads.iter().map(|upload| &upload.to)) {
+        for u in self.declared_uses() {
             if let Resource::Transient(id) = u.slice.resource
                 && let Some(usage) = usages.get_mut(id.index as usize)
             {
                 *usage |= u.access.needed_usage();
             }
         }
+    }
+
+    /// The uses of all nodes, those of uploads last.
+    pub(crate) fn declared_uses(&self) -> impl Iterator<Item = &Use> {
+        let Declared { uses, uploads, .. } = self.declared();
+        uses.iter().chain(uploads.iter().map(|upload| &upload.to))
+    }
+
+    /// All nodes.
+    pub(crate) fn declared(&self) -> Declared<'_> {
+        let uses = self.uses.get(..self.declared_len()).unwrap_or(&self.uses);
+        Declared { runs: &self.runs, nodes: &self.nodes, uses, uploads: &self.uploads }
     }
 
     /// Bytes of a transient of this frame.
@@ -404,7 +417,7 @@ impl FrameGraph {
 
     #[inline]
     fn transfer(&mut self, kind: NodeKind, uses: &[(ResourceSlice, Access, Mode)]) -> PassId {
-        self.forget_leaked();
+        self.forget_undeclared();
         let start = index(self.uses.len());
         self.uses.extend(uses.iter().map(|&(slice, access, mode)| Use { slice, access, mode }));
         self.push(Node {
@@ -422,10 +435,16 @@ impl FrameGraph {
         self.transfer(kind, &uses)
     }
 
-    /// Drops the uses of a builder that was leaked: the nodes' uses stand one after the other.
+    /// Uses of nodes, which stand one after the other. Behind them are those of a builder that was not finished.
     #[inline]
-    fn forget_leaked(&mut self) {
-        let declared = self.nodes.last().map_or(0, |node| node.uses.1 as usize);
+    fn declared_len(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
+    }
+
+    /// Drops the uses of a builder that was not finished.
+    #[inline]
+    fn forget_undeclared(&mut self) {
+        let declared = self.declared_len();
         if declared < self.uses.len() {
             self.uses.truncate(declared);
         }
@@ -450,13 +469,12 @@ fn index(n: usize) -> u32 {
 #[must_use = "a pass is declared by `finish`"]
 #[derive(Debug)]
 pub struct PassBuilder<'a> {
+    // It cleans up nothing when it is dropped, or it could not be kept in registers.
     frame: &'a mut FrameGraph,
-    names: usize,
-    uses: usize,
+    uses: u32,
     name: (u32, u32),
     queue: Option<Queue>,
     side_effects: bool,
-    finished: bool,
 }
 
 impl PassBuilder<'_> {
@@ -507,26 +525,9 @@ impl PassBuilder<'_> {
 
     /// Declares the pass.
     #[inline]
-    pub fn finish(mut self) -> PassId {
-        self.finished = true;
-        let uses: Range<u32> = index(self.uses)..index(self.frame.uses.len());
-        let (name, queue, side_effects) = (self.name, self.queue, self.side_effects);
-        self.frame.push(Node {
-            name,
-            uses: (uses.start, uses.end),
-            kind: NodeKind::Pass,
-            queue,
-            side_effects,
-        })
-    }
-}
-
-impl Drop for PassBuilder<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.finished {
-            self.frame.names.truncate(self.names);
-            self.frame.uses.truncate(self.uses);
-        }
+    pub fn finish(self) -> PassId {
+        let PassBuilder { frame, uses, name, queue, side_effects } = self;
+        let uses = (uses, index(frame.uses.len()));
+        frame.push(Node { name, uses, kind: NodeKind::Pass, queue, side_effects })
     }
 }

@@ -24,7 +24,7 @@ pub use access::{Access, AccessFlags, BufferUsage, Queue, Stages};
 pub use dump::FrameDump;
 pub use error::{GraphError, PlanError};
 pub use frame::{FrameGraph, Mode, Node, NodeKind, Order, PassBuilder, PassId, TransientDesc, Use};
-pub use planner::{PlanOptions, Planner};
+pub use planner::{PlanChange, PlanOptions, PlanOrigin, Planner};
 pub use resource::{BufferDesc, HostSlice, Resource, ResourceId, ResourceSlice, TransientId};
 pub use schedule::{
     BarrierCall, BarrierEntry, BufferRef, Cause, Command, CommandList, CopyRegion, CullReason, Culled,

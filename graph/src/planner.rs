@@ -1,6 +1,7 @@
 //! The planner: owns the scratch memory and runs the phases in order.
 
 pub(crate) mod barriers;
+mod cache;
 pub(crate) mod cull;
 pub(crate) mod groups;
 pub(crate) mod hazards;
@@ -11,13 +12,15 @@ pub(crate) mod resolve;
 pub(crate) mod transfers;
 pub(crate) mod uploads;
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, EntryScopes};
 use crate::error::{GraphError, PlanError};
 use crate::frame::FrameGraph;
 use crate::resource::ResourceId;
-use crate::schedule::{CopyRegion, Culled, HostRead, Schedule};
-use crate::state::{By, GraphState, Mark, RangeState, Ranges, Written, note};
+use crate::schedule::{Culled, HostRead, Schedule};
+use crate::state::{By, GraphState, Mark, Part, RangeState, note};
 use crate::uploads::UploadRule;
+use cache::{Asked, Cache, Found, Made, Reused};
+pub use cache::{PlanChange, PlanOrigin};
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -47,7 +50,9 @@ pub struct Planner {
     schedule: Schedule,
     /// The commit count of the state this plan was made for; none if there is no plan.
     planned_at: Option<u64>,
-    spare: Ranges,
+    /// Where the last plan is, if it is one that is kept.
+    kept_plan: Option<Reused>,
+    cache: Cache,
 }
 
 /// Declaration order: the prologue's nodes come before the others.
@@ -85,10 +90,38 @@ impl Positions {
 }
 
 impl Planner {
-    /// A planner with no memory yet.
+    /// A planner with no memory yet, which makes every plan anew.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A planner that keeps plans of up to `structures` frames that differ, and uses one again where a frame has the same
+    /// structure and begins in the same state; 0 keeps none. The least recently used makes way. A plan that is used again
+    /// is the one that would be made, byte for byte; [`Schedule::origin`] says which it is, and why.
+    ///
+    /// The structure is all that is declared but names and what uploads hold: passes, uses, ranges, sizes of transients,
+    /// their backings, explicit orders, [`PlanOptions`]. Staging memory may move, all that a frame uses of one buffer
+    /// alike, to other offsets or another buffer. A structure that is planned for the first time is only remembered; the
+    /// plan is kept when it comes again.
+    ///
+    /// ```
+    /// use memkit_graph::*;
+    /// let mut state = GraphState::new();
+    /// let sums = state.add_buffer(BufferDesc::new("sums", 64, BufferUsage::STORAGE));
+    /// let (mut planner, mut frame) = (Planner::with_cache(4), FrameGraph::new());
+    /// for _ in 0..8 {
+    ///     frame.reset();
+    ///     frame.pass("sum").overwrite(sums, Access::COMPUTE_STORAGE_WRITE).finish();
+    ///     planner.plan(&frame, &mut state)?;
+    ///     planner.commit(&mut state);
+    /// }
+    /// assert_eq!(planner.schedule().origin, PlanOrigin::Reused);
+    /// # Ok::<(), PlanError>(())
+    /// ```
+    #[must_use]
+    pub fn with_cache(structures: usize) -> Self {
+        Planner { cache: Cache::new(structures), ..Self::default() }
     }
 
     /// Plans a frame with causes, its transients in memory of their own, its uploads as copies.
@@ -114,6 +147,36 @@ impl Planner {
         backings: &[Option<ResourceId>],
     ) -> Result<&Schedule, PlanError> {
         self.planned_at = None;
+        self.kept_plan = None;
+        let asked = Asked { graph, options, backings };
+        match self.cache.find(asked, state) {
+            Found::Reused(reused) => self.kept_plan = Some(reused),
+            Found::Anew { slot, origin } => {
+                state.settle();
+                let known = state.pairs.len();
+                self.make(asked, state)?;
+                self.schedule.origin = origin;
+                // A later frame of this structure is planned with all accesses known from the start.
+                let fit = state.pairs.len() == known;
+                let made = Made {
+                    resolved: &self.resolved,
+                    groups: &self.groups,
+                    hazards: &self.hazards,
+                    levels: &self.levels,
+                    scopes: &mut self.calls.scopes,
+                    cover: &mut self.cover,
+                    schedule: &mut self.schedule,
+                };
+                self.kept_plan = self.cache.keep(asked, state, slot, made, fit);
+            }
+        }
+        self.planned_at = Some(state.commits);
+        Ok(self.schedule())
+    }
+
+    /// Runs the phases.
+    fn make(&mut self, asked: Asked<'_>, state: &mut GraphState) -> Result<(), PlanError> {
+        let Asked { graph, options, backings } = asked;
         self.schedule.clear();
         let mut errors = Vec::new();
         let positions = Positions::new(graph);
@@ -164,8 +227,7 @@ impl Planner {
             &mut self.schedule,
         );
         self.describe(graph, positions);
-        self.planned_at = Some(state.commits);
-        Ok(&self.schedule)
+        Ok(())
     }
 
     /// Fills the parts of the schedule that are there to be looked at.
@@ -185,7 +247,7 @@ impl Planner {
     /// The last plan.
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
-        &self.schedule
+        self.kept_plan.and_then(|kept| self.cache.schedule(kept)).unwrap_or(&self.schedule)
     }
 
     /// Whether another plan was committed since this one was made. Its barriers then miss what the other did: submit
@@ -200,13 +262,18 @@ impl Planner {
     /// If the plan [`is_stale`](Self::is_stale), a full barrier is taken to stand before it.
     pub fn commit(&mut self, state: &mut GraphState) {
         let Some(planned_at) = self.planned_at.take() else { return };
-        let base = state.next_level;
-        if planned_at == state.commits {
-            std::mem::swap(&mut state.cover, &mut self.cover);
-        } else {
-            self.catch_up(state, base);
-        }
+        let (base, stale) = (state.next_level, planned_at != state.commits);
         state.commits += 1;
+        if let Some(kept) = self.kept_plan {
+            self.cache.commit(kept, state, stale, &mut self.cover);
+            return;
+        }
+        state.settle();
+        if stale {
+            catch_up(state, &self.schedule, &self.calls.scopes, &mut self.cover);
+        } else {
+            std::mem::swap(&mut state.cover, &mut self.cover);
+        }
         state.next_level = base + u64::from(self.levels.last()) + 1;
         self.keep_grouped(state, base);
         if self.groups.alone {
@@ -220,7 +287,7 @@ impl Planner {
                 continue;
             }
             if let Some(id) = local.backing {
-                merge(state, id, tracks, view, &mut self.spare);
+                state.lay(id, tracks, |track, range| view.enter(track, range));
             }
         }
     }
@@ -228,40 +295,26 @@ impl Planner {
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
         let Planner { groups, levels, resolved, schedule, .. } = self;
-        // The schedule has them as they are, if there is nothing else.
-        let all = if groups.uploads.is_empty() { &schedule.regions } else { &groups.uploads };
-        for group in &groups.groups {
-            let local = &resolved.locals[group.local as usize];
-            let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let mapped = local.read || local.host_visible;
-            let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let uploads = all.get(group.range()).unwrap_or(&[]);
+        for (id, pair, uploads) in groups.leave(resolved, schedule) {
             let by = By { pair, base };
-            if let ([one], Some(level)) = (uploads, levels.grouped)
-                && state.overwrite_one(id, by, Written { start: one.dst, end: one.dst + one.size, level })
+            if let [one] = uploads
+                && state.overwrite_one(id, by, groups.written(one, levels))
             {
                 continue;
             }
-            let uploads = uploads.iter();
-            let write = |u: &CopyRegion, level| Written { start: u.dst, end: u.dst + u.size, level };
-            match levels.grouped {
-                Some(level) => state.overwrite(id, by, uploads.map(|u| write(u, level))),
-                None => {
-                    let level = |u| levels.level[groups.position(u) as usize];
-                    state.overwrite(id, by, uploads.map(|u| write(u, level(u))));
-                }
-            }
+            state.overwrite(id, by, uploads.iter().map(|u| groups.written(u, levels)));
         }
     }
+}
 
-    /// Enters a full barrier and then this plan's calls into coverage that another plan has moved on.
-    fn catch_up(&mut self, state: &mut GraphState, base: u64) {
-        state.cover.fit(&state.pairs);
-        state.cover.apply_full(base);
-        for call in &self.schedule.barriers {
-            let scopes = &self.calls.scopes[call.entries.start as usize..call.entries.end as usize];
-            state.cover.apply(scopes, base + u64::from(call.level), &mut self.cover);
-        }
+/// Enters a full barrier and then a plan's calls into coverage that another plan has moved on. `scratch` is overwritten.
+fn catch_up(state: &mut GraphState, schedule: &Schedule, scopes: &[EntryScopes], scratch: &mut Coverage) {
+    let base = state.next_level;
+    state.cover.fit(&state.pairs);
+    state.cover.apply_full(base);
+    for call in &schedule.barriers {
+        let entries = call.entries.start as usize..call.entries.end as usize;
+        state.cover.apply(scopes.get(entries).unwrap_or(&[]), base + u64::from(call.level), scratch);
     }
 }
 
@@ -274,7 +327,6 @@ fn fail(errors: &mut Vec<GraphError>) -> Result<(), PlanError> {
 }
 
 /// What is needed to turn this frame's tracks into marks.
-#[derive(Clone, Copy)]
 struct View<'a> {
     base: u64,
     level: &'a [u32],
@@ -283,57 +335,51 @@ struct View<'a> {
 
 impl View<'_> {
     fn mark(&self, node: u32, pair: u16) -> Mark {
-        Mark { pair, level: self.base + u64::from(self.level[node as usize]) }
+        Mark { pair, level: self.base + u64::from(self.level_of(node)) }
+    }
+
+    /// The newest of the reads from a place in the list on that are alike, and where the others begin.
+    #[inline]
+    fn newest(&self, head: u32) -> Option<(Mark, u32)> {
+        let first = self.reads.get(head as usize)?;
+        let (mut level, mut at) = (self.level_of(first.node), first.next);
+        while let Some(cell) = self.reads.get(at as usize).filter(|c| c.pair == first.pair) {
+            level = level.max(self.level_of(cell.node));
+            at = cell.next;
+        }
+        Some((Mark { pair: first.pair, level: self.base + u64::from(level) }, at))
+    }
+
+    #[inline]
+    fn level_of(&self, node: u32) -> u32 {
+        self.level.get(node as usize).copied().unwrap_or(0)
     }
 
     /// Adds the marks of a track to a range: a write replaces what was there.
+    #[inline]
     fn enter(&self, track: &Track, range: &mut RangeState) {
+        let mut newest = self.newest(track.reads);
         if track.write != NONE {
-            range.overwrite(self.mark(track.write, track.pair));
-        }
-        let Some(first) = self.reads.get(track.reads as usize) else { return };
-        // Neighbours are often alike.
-        let mut newest = self.mark(first.node, first.pair);
-        let mut at = first.next;
-        while let Some(cell) = self.reads.get(at as usize) {
-            let mark = self.mark(cell.node, cell.pair);
-            if mark.pair == newest.pair {
-                newest.level = newest.level.max(mark.level);
-            } else {
-                note(&mut range.reads, newest);
-                newest = mark;
+            range.rewrite(self.mark(track.write, track.pair));
+            match (newest, range.reads.as_mut_slice()) {
+                (None, []) => {}
+                // Most are read by one access, frame by frame.
+                (Some((mark, next)), [only]) => {
+                    *only = mark;
+                    newest = self.newest(next);
+                }
+                _ => range.reads.clear(),
             }
-            at = cell.next;
         }
-        note(&mut range.reads, newest);
+        while let Some((mark, next)) = newest {
+            note(&mut range.reads, mark);
+            newest = self.newest(next);
+        }
     }
 }
 
-/// Lays a frame's tracks over the ranges of a resource.
-fn merge(state: &mut GraphState, id: ResourceId, tracks: &[Track], view: View<'_>, spare: &mut Ranges) {
-    let Some(persistent) = state.get_mut(id) else { return };
-    if let ([track], [range]) = (tracks, persistent.ranges.as_mut_slice()) {
-        view.enter(track, range);
-        return;
+impl Part for Track {
+    fn start(&self) -> u64 {
+        self.start
     }
-    spare.clear();
-    let old = persistent.ranges.as_slice();
-    let (mut t, mut r) = (0, 0);
-    let mut start = 0;
-    loop {
-        let track_end = tracks.get(t + 1).map(|n| n.start);
-        let range_end = old.get(r + 1).map(|n| n.start);
-        let mut range = RangeState { start, ..old[r].clone() };
-        view.enter(&tracks[t], &mut range);
-        spare.push(range);
-        let end = match (track_end, range_end) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(a), None) | (None, Some(a)) => a,
-            (None, None) => break,
-        };
-        t += usize::from(track_end == Some(end));
-        r += usize::from(range_end == Some(end));
-        start = end;
-    }
-    state.set_ranges(id, spare);
 }

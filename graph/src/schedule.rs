@@ -3,6 +3,7 @@
 //! Plain data. A backend runs [`Schedule::queues`] command by command; everything else is there to be looked at.
 
 use crate::access::{Access, AccessFlags, Stages};
+use crate::planner::PlanOrigin;
 use crate::resource::Resource;
 use crate::uploads::UploadChoice;
 use std::ops::Range;
@@ -31,6 +32,9 @@ pub struct Schedule {
     /// How uploads travel, and why.
     #[cfg_attr(feature = "json", serde(default))]
     pub uploads: UploadChoice,
+    /// Whether it was made for this frame, and why.
+    #[cfg_attr(feature = "json", serde(default))]
+    pub origin: PlanOrigin,
     /// Kept nodes, in the order in which they run.
     pub order: Vec<Placed>,
     /// Nodes left out, in declaration order, with the reason.
@@ -88,6 +92,7 @@ impl Schedule {
         self.regions.clear();
         self.scatters.clear();
         self.uploads = UploadChoice::default();
+        self.origin = PlanOrigin::default();
         self.order.clear();
         self.culled.clear();
         self.trimmed.clear();

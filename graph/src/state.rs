@@ -1,6 +1,7 @@
 //! Where earlier frames left each persistent resource, and what barriers already cover.
 
 mod coarsening;
+mod left;
 mod overwrite;
 
 use crate::access::{Queue, Stages};
@@ -8,10 +9,12 @@ use crate::coverage::Coverage;
 use crate::pairs::{PairId, PairTable};
 use crate::resource::{BufferDesc, ResourceId};
 use coarsening::Coarsening;
+pub(crate) use left::{Leaving, Left, Part};
 use overwrite::Pieces;
 pub(crate) use overwrite::{By, Written};
 use slotmap::{Key, KeyData, SlotMap};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 slotmap::new_key_type! { struct Slot; }
 
@@ -34,6 +37,8 @@ impl From<ResourceId> for Slot {
 /// Only [`Planner::commit`](crate::Planner::commit) moves it on. A frame that is planned and not committed leaves no trace.
 #[derive(Debug)]
 pub struct GraphState {
+    /// No other has it.
+    pub(crate) identity: u64,
     resources: SlotMap<Slot, Persistent>,
     pub(crate) pairs: PairTable,
     pub(crate) cover: Coverage,
@@ -41,6 +46,11 @@ pub struct GraphState {
     pub(crate) next_level: u64,
     /// Counts commits, so that a plan knows whether another came between.
     pub(crate) commits: u64,
+    /// Counts buffers taken out.
+    pub(crate) removals: u64,
+    /// What the last frames left and is not entered yet, and the level the last of them began at.
+    owed: Option<(Arc<Left>, u64)>,
+    spare: Ranges,
     max_ranges: usize,
     coarsening: Coarsening,
     pieces: Pieces,
@@ -107,15 +117,21 @@ impl RangeState {
     /// Takes in a write of all of it.
     #[inline]
     pub(crate) fn overwrite(&mut self, mark: Mark) {
+        self.rewrite(mark);
+        if !self.reads.is_empty() {
+            self.reads.clear();
+        }
+    }
+
+    /// The same, but for the reads, which are over.
+    #[inline]
+    pub(crate) fn rewrite(&mut self, mark: Mark) {
         match self.writes.as_mut_slice() {
             [only] => *only = mark,
             _ => {
                 self.writes.clear();
                 self.writes.push(mark);
             }
-        }
-        if !self.reads.is_empty() {
-            self.reads.clear();
         }
         self.init = Init::Yes;
         self.coarsened = false;
@@ -206,12 +222,18 @@ impl GraphState {
     /// [`Queue::supported_stages`] without those of [`Stages::OPTIONAL`] that the device was not made with is right.
     #[must_use]
     pub fn for_device(stages: Stages, max_ranges: usize) -> Self {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static IDENTITY: AtomicU64 = AtomicU64::new(0);
         GraphState {
+            identity: IDENTITY.fetch_add(1, Ordering::Relaxed),
             resources: SlotMap::with_key(),
             pairs: PairTable::new(stages | Queue::Transfer.supported_stages()),
             cover: Coverage::default(),
             next_level: 1,
             commits: 0,
+            removals: 0,
+            owed: None,
+            spare: Ranges::new(),
             max_ranges: max_ranges.max(1),
             coarsening: Coarsening::default(),
             pieces: Pieces::default(),
@@ -226,6 +248,7 @@ impl GraphState {
 
     /// Takes a buffer out. Its id is stale from now on.
     pub fn remove(&mut self, id: ResourceId) -> Option<BufferDesc> {
+        self.removals += 1;
         self.resources.remove(id.into()).map(|p| p.desc)
     }
 
@@ -255,10 +278,6 @@ impl GraphState {
 
     pub(crate) fn get(&self, id: ResourceId) -> Option<&Persistent> {
         self.resources.get(id.into())
-    }
-
-    pub(crate) fn get_mut(&mut self, id: ResourceId) -> Option<&mut Persistent> {
-        self.resources.get_mut(id.into())
     }
 
     /// Replaces what is known of a resource, merging equal neighbours and keeping to the limit. `ranges` is left

@@ -147,6 +147,7 @@ fn frame() -> (FrameGraph, Schedule, GraphState) {
         transfers: vec![],
         scatters: vec![],
         uploads: UploadChoice::default(),
+        origin: memkit_graph::PlanOrigin::default(),
         regions: vec![
             region(8192, 0, 64, 3, 1),
             region(1024, 0, 2048, 0, 2),

@@ -50,8 +50,8 @@ enum QueueLock {
 }
 
 impl Gpu {
-    pub(super) fn new(config: &VulkanConfig) -> Result<Self, MkError> {
-        let instance = Instance::new(config)?;
+    pub(super) fn new(entry: &ash::Entry, config: &VulkanConfig) -> Result<Self, MkError> {
+        let instance = Instance::new(entry, config)?;
         let chosen = select(&instance.raw, config.device_index)?;
         let device = create_device(&instance.raw, &chosen, config)?;
         // SAFETY: the device was made with one queue of this family.

@@ -1,7 +1,8 @@
 //! The Vulkan instance: made here with its layer and messenger, or borrowed.
 
 use super::debug::c_str;
-use super::layers::{SyncChain, SyncSettings, VALIDATION, has};
+use super::layers::{SyncChain, SyncSettings, VALIDATION, has, loses_single_barriers};
+use super::result::failed;
 use super::{MkValidationLog, VulkanConfig};
 use crate::MkError;
 use ash::{Entry, ext, khr, vk};
@@ -14,6 +15,8 @@ pub(super) struct Instance {
     /// Whether `VK_EXT_debug_utils` is enabled.
     pub(super) debug_utils: bool,
     pub(super) log: MkValidationLog,
+    /// Whether its layer loses barriers, unless a call has several.
+    pub(super) loses_single_barriers: bool,
     owned: Option<Messenger>,
 }
 
@@ -25,7 +28,7 @@ static LOADING: Mutex<()> = Mutex::new(());
 
 /// The loader, opened at most once. It stays for the life of the process: software drivers leave threads and
 /// thread-local data behind that do not survive being unloaded.
-fn entry() -> Result<Entry, MkError> {
+pub(super) fn entry() -> Result<Entry, MkError> {
     static ENTRY: Mutex<Option<Entry>> = Mutex::new(None);
     let mut entry = ENTRY.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(entry) = &*entry {
@@ -40,27 +43,26 @@ fn entry() -> Result<Entry, MkError> {
 }
 
 impl Instance {
-    pub(super) fn new(config: &VulkanConfig) -> Result<Self, MkError> {
-        let entry = entry()?;
+    pub(super) fn new(entry: &Entry, config: &VulkanConfig) -> Result<Self, MkError> {
         let loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the entry is loaded; enumerating has no further requirements.
         let version = unsafe { entry.try_enumerate_instance_version() }
-            .map_err(no_driver("the loader does not tell its version"))?
+            .map_err(no_driver("vkEnumerateInstanceVersion", "the loader does not tell its version"))?
             .unwrap_or(vk::API_VERSION_1_0);
         if version < vk::API_VERSION_1_2 {
             let (major, minor) = (vk::api_version_major(version), vk::api_version_minor(version));
             let reason = format!("the Vulkan loader is of version {major}.{minor}, 1.2 is needed").into();
             return Err(MkError::DriverMissing { reason, source: None });
         }
-        let layer = if config.validation { Some(validation_layer(&entry)?) } else { None };
+        let layer = if config.validation { Some(validation_layer(entry)?) } else { None };
         // SAFETY: as above.
         let mut extensions = unsafe { entry.enumerate_instance_extension_properties(None) }
-            .map_err(no_driver("the loader lists no instance extensions"))?;
+            .map_err(no_driver(EXTENSIONS, "the loader lists no instance extensions"))?;
         let sync = match &layer {
             Some(layer) => {
                 // SAFETY: as above; the layer is installed.
                 let own = unsafe { entry.enumerate_instance_extension_properties(Some(VALIDATION)) }
-                    .map_err(no_driver("the validation layer lists no extensions"))?;
+                    .map_err(no_driver(EXTENSIONS, "the validation layer lists no extensions"))?;
                 let how = SyncSettings::choose(layer.spec_version, &own);
                 extensions.extend(own);
                 config.sync_validation.then_some(how)
@@ -110,16 +112,18 @@ impl Instance {
         // SAFETY: everything `info` points to lives until the call returns; `log` outlives the instance.
         let raw = unsafe { entry.create_instance(&info, None) }.map_err(|result| match result {
             vk::Result::ERROR_LAYER_NOT_PRESENT => layer_missing(),
-            result => no_driver("no instance can be made")(result),
+            result => no_driver("vkCreateInstance", "no instance can be made")(result),
         })?;
         drop(loading);
         // From here on dropping `instance` cleans up.
-        let mut instance = Instance { raw, debug_utils, log, owned: Some(None) };
+        let loses_single_barriers =
+            sync.is_some() && layer.is_some_and(|l| loses_single_barriers(l.spec_version));
+        let mut instance = Instance { raw, debug_utils, log, loses_single_barriers, owned: Some(None) };
         if collect {
-            let fns = ext::debug_utils::Instance::new(&entry, &instance.raw);
+            let fns = ext::debug_utils::Instance::new(entry, &instance.raw);
             // SAFETY: the extension is enabled, and the log outlives the messenger.
             let messenger = unsafe { fns.create_debug_utils_messenger(&instance.log.messenger(), None) }
-                .map_err(|e| super::result::failed("vkCreateDebugUtilsMessengerEXT", e))?;
+                .map_err(|e| failed("vkCreateDebugUtilsMessengerEXT", e))?;
             instance.owned = Some(Some((fns, messenger)));
         }
         Ok(instance)
@@ -127,7 +131,8 @@ impl Instance {
 
     /// An instance of somebody else's; left alone on drop.
     pub(super) fn borrowed(raw: ash::Instance, debug_utils: bool) -> Self {
-        Instance { raw, debug_utils, log: MkValidationLog::default(), owned: None }
+        let log = MkValidationLog::default();
+        Instance { raw, debug_utils, log, loses_single_barriers: false, owned: None }
     }
 
     pub(super) fn is_owned(&self) -> bool {
@@ -151,7 +156,7 @@ impl Drop for Instance {
 fn validation_layer(entry: &Entry) -> Result<vk::LayerProperties, MkError> {
     // SAFETY: the entry is loaded; enumerating has no further requirements.
     let layers = unsafe { entry.enumerate_instance_layer_properties() }
-        .map_err(no_driver("the loader lists no layers"))?;
+        .map_err(no_driver("vkEnumerateInstanceLayerProperties", "the loader lists no layers"))?;
     let found = layers.into_iter().find(|l| l.layer_name_as_c_str().is_ok_and(|n| n == VALIDATION));
     found.ok_or_else(layer_missing)
 }
@@ -160,12 +165,17 @@ fn layer_missing() -> MkError {
     MkError::LayerMissing { layer: VALIDATION.to_string_lossy().into() }
 }
 
-fn no_driver(reason: &'static str) -> impl Fn(vk::Result) -> MkError {
-    move |result| MkError::DriverMissing {
-        reason: match result {
-            vk::Result::ERROR_INCOMPATIBLE_DRIVER => "the Vulkan loader finds no driver".into(),
-            _ => reason.into(),
-        },
-        source: Some(Box::new(result)),
+const EXTENSIONS: &str = "vkEnumerateInstanceExtensionProperties";
+
+/// Without a driver `call` fails; and where memory is short.
+fn no_driver(call: &'static str, reason: &'static str) -> impl Fn(vk::Result) -> MkError {
+    move |result| match result {
+        vk::Result::ERROR_OUT_OF_HOST_MEMORY | vk::Result::ERROR_OUT_OF_DEVICE_MEMORY => failed(call, result),
+        vk::Result::ERROR_INCOMPATIBLE_DRIVER => missing("the Vulkan loader finds no driver", result),
+        _ => missing(reason, result),
     }
+}
+
+fn missing(reason: &str, result: vk::Result) -> MkError {
+    MkError::DriverMissing { reason: reason.into(), source: Some(Box::new(result)) }
 }

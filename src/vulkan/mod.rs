@@ -36,7 +36,9 @@ pub use log::{MkValidationLog, MkValidationMessage, MkValidationSeverity};
 pub use memory::VulkanBuffer;
 pub use record::VulkanRecording;
 
-use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
+use crate::{
+    MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkMemoryType, MkRecordInput, MkRecordPass,
+};
 use ash::vk;
 use device::Gpu;
 use memkit_graph::{Queue, Stages, UploadCosts};
@@ -76,7 +78,7 @@ impl VulkanBackend {
     /// is needed or the index names none, [`MkError::LayerMissing`] if validation is asked for and not installed;
     /// otherwise what the failing call says.
     pub fn new(config: VulkanConfig) -> Result<Self, MkError> {
-        Self::over(Gpu::new(&config)?)
+        Self::over(Gpu::new(&instance::entry()?, &config)?)
     }
 
     /// Works on a device that an engine lends. Nothing borrowed is ever destroyed; what the backend makes on the device
@@ -223,11 +225,11 @@ unsafe impl MkGpuBackend for VulkanBackend {
         &self.capabilities
     }
 
-    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+    fn upload_costs(&self, staging: MkMemoryType) -> Result<UploadCosts, MkError> {
         if !self.gpu.scatter {
             return Ok(UploadCosts::default());
         }
-        costs::measure(&self.gpu, &self.memory, &*self.recorders.scatter()?)
+        costs::measure(&self.gpu, &self.memory, &*self.recorders.scatter()?, staging)
     }
 
     fn buffer_size(buffer: &VulkanBuffer) -> u64 {

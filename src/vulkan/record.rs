@@ -322,6 +322,10 @@ fn barrier(
     if scratch.barriers.is_empty() && scratch.transfers.is_empty() {
         return;
     }
+    if scratch.barriers.len() == 1 && gpu.instance.loses_single_barriers {
+        // One that orders nothing.
+        scratch.barriers.push(vk::MemoryBarrier2::default());
+    }
     let info = vk::DependencyInfo::default()
         .memory_barriers(&scratch.barriers)
         .buffer_memory_barriers(&scratch.transfers);

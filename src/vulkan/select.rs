@@ -1,6 +1,7 @@
 //! Which physical device and queue family: what each one lacks, and which is preferred.
 
 use super::layers::has;
+use super::result::failed;
 use crate::MkError;
 use ash::{ext, khr, vk};
 
@@ -22,7 +23,7 @@ pub(super) struct Candidate {
 pub(super) fn select(instance: &ash::Instance, index: Option<usize>) -> Result<Candidate, MkError> {
     // SAFETY: the instance lives.
     let devices = unsafe { instance.enumerate_physical_devices() }
-        .map_err(|e| no_device(format!("the devices cannot be listed ({e})")))?;
+        .map_err(|e| failed("vkEnumeratePhysicalDevices", e))?;
     let judged: Vec<_> = devices.into_iter().map(|d| Judged::new(instance, d)).collect();
     let listed = || {
         let mut list = String::new();

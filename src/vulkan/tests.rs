@@ -4,6 +4,7 @@
 mod borrowing;
 mod buffers;
 mod missing;
+mod opening;
 mod ownership;
 mod running;
 mod scatter;

@@ -31,6 +31,7 @@ impl FrameDump {
             }
         }
         dump.uploads = schedule.uploads;
+        dump.origin = schedule.origin;
         dump.trimmed = transfers::trimmed(&dump, graph, schedule);
         dump.culled = schedule
             .culled
@@ -151,7 +152,7 @@ fn resources(
     for &r in planned {
         mark(r, &mut own_transients);
     }
-    let used = graph.uses.iter().map(|u| (u.slice.resource, usage_for(u.access)));
+    let used = graph.declared_uses().map(|u| (u.slice.resource, usage_for(u.access)));
     let written = graph.host_writes.iter().map(|w| (w.resource, BufferUsage::empty()));
     for (r, usage) in used.chain(written) {
         places.entry(r).or_insert_with(|| {

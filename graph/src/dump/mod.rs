@@ -28,6 +28,7 @@ mod json;
 mod mermaid;
 mod model;
 mod names;
+mod origin;
 mod text;
 mod transfers;
 mod write;

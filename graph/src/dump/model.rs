@@ -2,6 +2,7 @@
 
 use crate::access::{Access, AccessFlags, BufferUsage, Queue, Stages};
 use crate::frame::Mode;
+use crate::planner::PlanOrigin;
 use crate::schedule::{BufferRef, CullReason, HazardKind, Party};
 use crate::uploads::UploadChoice;
 use std::ops::Range;
@@ -25,6 +26,9 @@ pub struct FrameDump {
     /// How uploads travel, and why.
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
     pub uploads: UploadChoice,
+    /// Whether the plan was made for this frame, and why.
+    #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "is_default"))]
+    pub origin: PlanOrigin,
     /// Resources: those the schedule names, in its order, then the rest by first use.
     pub resources: Vec<ResourceDump>,
     /// Nodes, in the order in which they were added to the frame.

@@ -76,6 +76,9 @@ fn header(out: &mut String, dump: &FrameDump) {
         t.copied_bytes,
         t.culled
     );
+    if let Some(origin) = dump.origin_in_words() {
+        putln!(out, "  plan      {}", line(&origin));
+    }
     uploads(out, dump);
     if !dump.causes_collected {
         putln!(out, "  {}", boxes::NO_CAUSES);

@@ -61,26 +61,32 @@ impl Entry<'_> {
 
 /// Uploads that are declared one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Position of the first among the frame's nodes.
     pub(super) node: u32,
     /// Position of the first in [`FrameGraph::uploads`].
     pub(super) upload: u32,
 }
 
+/// Where a node is kept, among so many uploads and others.
+#[inline]
+pub(super) fn place(runs: &[Run], uploads: usize, node: u32) -> Place {
+    let end = runs.partition_point(|run| run.node <= node);
+    let Some(run) = end.checked_sub(1).and_then(|at| runs.get(at)) else {
+        return Place::Node(node as usize);
+    };
+    let uploads = runs.get(end).map_or(uploads as u32, |next| next.upload);
+    match node - run.node {
+        at if at < uploads - run.upload => Place::Upload((run.upload + at) as usize),
+        _ => Place::Node((node - uploads) as usize),
+    }
+}
+
 impl FrameGraph {
     /// Where a node is kept.
     #[inline]
     pub(super) fn place(&self, node: u32) -> Place {
-        let end = self.runs.partition_point(|run| run.node <= node);
-        let Some(run) = end.checked_sub(1).and_then(|at| self.runs.get(at)) else {
-            return Place::Node(node as usize);
-        };
-        let uploads = self.runs.get(end).map_or(self.uploads.len() as u32, |next| next.upload);
-        match node - run.node {
-            at if at < uploads - run.upload => Place::Upload((run.upload + at) as usize),
-            _ => Place::Node((node - uploads) as usize),
-        }
+        place(&self.runs, self.uploads.len(), node)
     }
 
     /// The uploads declared one after the other of which that at this position is one, from it on.

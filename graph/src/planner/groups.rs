@@ -6,10 +6,14 @@
 //! group is walked node by node.
 
 use super::Positions;
+use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{self, FrameGraph};
-use crate::schedule::CopyRegion;
+use crate::pairs::PairId;
+use crate::resource::ResourceId;
+use crate::schedule::{CopyRegion, Schedule};
+use crate::state::Written;
 
 /// The uploads to one buffer.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +81,35 @@ impl Groups {
         self.hosts.get(index).copied().unwrap_or(self.host)
     }
 
+    /// What grouped uploads leave: by resource, in which no map was made because nothing reads it, the access they write by
+    /// and the regions.
+    pub(crate) fn leave<'a>(
+        &'a self,
+        resolved: &'a Resolved,
+        schedule: &'a Schedule,
+    ) -> impl Iterator<Item = (ResourceId, PairId, &'a [CopyRegion])> {
+        // The schedule has them as they are, if there is nothing else.
+        let all = if self.uploads.is_empty() { &schedule.regions } else { &self.uploads };
+        self.groups.iter().filter_map(move |group| {
+            let local = &resolved.locals[group.local as usize];
+            let id = local.backing.filter(|_| !local.read() && !local.host_visible)?;
+            let pair = resolved.upload_pairs[usize::from(local.scattered)];
+            Some((id, pair, all.get(group.range())?))
+        })
+    }
+
+    /// The level of an upload.
+    #[inline]
+    pub(crate) fn level(&self, upload: &CopyRegion, levels: &Levels) -> u32 {
+        levels.grouped.unwrap_or_else(|| levels.level[self.position(upload) as usize])
+    }
+
+    /// What an upload leaves.
+    #[inline]
+    pub(crate) fn written(&self, upload: &CopyRegion, levels: &Levels) -> Written {
+        Written { start: upload.dst, end: upload.dst + upload.size, level: self.level(upload, levels) }
+    }
+
     /// Whether the uploads come from more than one staging buffer.
     pub(crate) fn mixed(&self) -> bool {
         !self.hosts.is_empty()
@@ -109,8 +142,8 @@ pub(crate) fn run(
         out.walked.push((0, positions.len()));
         return;
     }
-    if resolved.locals.iter().any(|l| l.entangled) {
-        out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled));
+    if resolved.locals.iter().any(|l| l.entangled()) {
+        out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled()));
     }
     out.alone = !causes
         && out.grouped.is_empty()

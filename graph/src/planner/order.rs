@@ -84,7 +84,7 @@ pub(crate) fn run(
     }
     sort((groups, kept), out);
     owe(groups, hazards, out);
-    out.host = hazards.host.iter().map(|h| out.level_of(h.src) + 1).max();
+    out.host = hazards.host.iter().map(|h| out.level_of(h.src()) + 1).max();
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn build(positions: Positions, kept: &Kept, hazards: &Hazards, out: &mut Levels)
     for position in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
         for hazard in of(hazards, position) {
             // Parallel edges would only pile up.
-            if let Source::Node(src) = hazard.src
+            if let Source::Node(src) = hazard.src()
                 && out.last_edge[src as usize] != position
             {
                 out.last_edge[src as usize] = position;
@@ -170,7 +170,7 @@ fn walk(hazards: &Hazards, out: &mut Levels) -> usize {
         let position = out.graph[node];
         let hazards = of(hazards, position);
         if !hazards.is_empty() {
-            let level = hazards.iter().map(|h| out.level_of(h.src) + 1).max().unwrap_or(0);
+            let level = hazards.iter().map(|h| out.level_of(h.src()) + 1).max().unwrap_or(0);
             out.level[position as usize] = level;
         }
     }
@@ -210,15 +210,15 @@ fn share_levels(
     out.latest.resize(out.level.len(), last);
     for position in groups.positions() {
         for hazard in of(hazards, position) {
-            if let Source::Node(src) = hazard.src {
+            if let Source::Node(src) = hazard.src() {
                 let latest = &mut out.latest[src as usize];
                 *latest = (*latest).min(out.level[position as usize].saturating_sub(1));
             }
         }
     }
-    let host = hazards.host.iter().map(|h| out.level_of(h.src)).max();
+    let host = hazards.host.iter().map(|h| out.level_of(h.src())).max();
     for hazard in &hazards.host {
-        if let (Source::Node(src), Some(host)) = (hazard.src, host) {
+        if let (Source::Node(src), Some(host)) = (hazard.src(), host) {
             out.latest[src as usize] = out.latest[src as usize].min(host);
         }
     }
@@ -226,7 +226,9 @@ fn share_levels(
     let mut rest = out.uploads.as_slice();
     while let Some(&first) = rest.first() {
         let end = out.latest[first as usize];
-        let n = rest.iter().position(|&p| out.level[p as usize] > end).unwrap_or(rest.len());
+        // The first is of its group whatever its level, so that this comes to an end.
+        let others = rest.iter().skip(1).position(|&p| out.level[p as usize] > end);
+        let n = others.map_or(rest.len(), |n| n + 1);
         let (group, others) = rest.split_at(n);
         let shared = group.iter().map(|&p| out.level[p as usize]).max().unwrap_or(0);
         group.iter().for_each(|&p| out.level[p as usize] = shared);
@@ -237,11 +239,25 @@ fn share_levels(
     out.grouped = first.filter(|&first| levels.all(|level| level == first));
 }
 
+/// Calls `f` with each position that is walked and kept, and its level.
+#[inline]
+fn each_kept((groups, kept): (&Groups, &Kept), level: &[u32], mut f: impl FnMut(u32, u32)) {
+    for &(begin, end) in &groups.walked {
+        let here = begin as usize..end as usize;
+        let (Some(keep), Some(levels)) = (kept.keep.get(here.clone()), level.get(here)) else { continue };
+        for (position, (&keep, &level)) in (begin..end).zip(keep.iter().zip(levels)) {
+            if keep {
+                f(position, level);
+            }
+        }
+    }
+}
+
 /// Counting sort by level; declaration order stays within a level.
 fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
-    let all = groups.positions().filter(|&p| kept.keep[p as usize]);
     out.begin.clear();
-    let last = all.clone().map(|p| out.level[p as usize]).max();
+    let mut last = None;
+    each_kept((groups, kept), &out.level, |_, level| last = last.max(Some(level)));
     out.counts.clear();
     match out.grouped {
         Some(level) => {
@@ -260,23 +276,22 @@ fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
     }
     let last = last.max((out.counts.len() as u32).checked_sub(1));
     out.begin.resize(last.map_or(1, |last| last as usize + 2), 0);
-    for p in all.clone() {
-        out.begin[out.level[p as usize] as usize] += 1;
-    }
+    let Levels { begin, sorted, level, .. } = out;
+    each_kept((groups, kept), level, |_, level| begin[level as usize] += 1);
     let mut sum = 0;
-    for count in &mut out.begin {
+    for count in &mut *begin {
         sum += std::mem::replace(count, sum);
     }
-    out.sorted.clear();
-    out.sorted.resize(sum as usize, 0);
-    for p in all {
-        let at = &mut out.begin[out.level[p as usize] as usize];
-        out.sorted[*at as usize] = p;
+    sorted.clear();
+    sorted.resize(sum as usize, 0);
+    each_kept((groups, kept), level, |position, level| {
+        let at = &mut begin[level as usize];
+        sorted[*at as usize] = position;
         *at += 1;
-    }
+    });
     // Each count now stands at the end of its level, which is where the next one begins.
-    out.begin.rotate_right(1);
-    if let Some(first) = out.begin.first_mut() {
+    begin.rotate_right(1);
+    if let Some(first) = begin.first_mut() {
         *first = 0;
     }
 }
@@ -290,7 +305,7 @@ fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
             let known =
                 owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
             match known {
-                Some((_, known)) if known.src.is_before(hazard.src, 0, 0) => *known = *hazard,
+                Some((_, known)) if known.is_before(*hazard, 0, 0) => *known = *hazard,
                 Some(_) => {}
                 None => owed.push((level, *hazard)),
             }

@@ -50,7 +50,11 @@ pub(crate) fn run(
     // All that there is to do is to copy them.
     let as_they_are = groups.alone && !groups.mixed() && schedule.uploads.scattered == 0;
     let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
-    for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
+    let all = last.max(levels.host.map_or(0, |h| h + 1));
+    if levels.only_passes {
+        commands.reserve(positions.len() as usize + all as usize);
+    }
+    for level in 0..all {
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
         }
@@ -60,7 +64,9 @@ pub(crate) fn run(
         }
         let nodes = levels.nodes(level);
         if levels.only_passes {
-            commands.extend(nodes.iter().map(|&position| Command::Pass(positions.node(position))));
+            for &position in nodes {
+                commands.push(Command::Pass(positions.node(position)));
+            }
             continue;
         }
         gather(graph, positions, (resolved, kept), nodes, &mut scratch.regions);
@@ -171,7 +177,7 @@ impl Transfers {
             return;
         }
         self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
-            let level = levels.level[groups.position(u) as usize];
+            let level = groups.level(u, levels);
             Keyed { key: u64::from(level) << 32 | u64::from(groups.host(index as usize)), index }
         }));
         radix::sort(&mut self.grouped, &mut self.spare);

@@ -305,7 +305,7 @@ mod tests {
                     assert_eq!(other.get(other_id).map(|p| &p.ranges), Some(&kept), "{}", context());
                 }
                 // A read here and there.
-                if let Some(p) = state.get_mut(id) {
+                if let Some(p) = state.resources.get_mut(id.into()) {
                     let len = p.ranges.len();
                     note(&mut p.ranges[frame as usize % len].reads, Mark { pair: 2, level: 2 * frame });
                 }

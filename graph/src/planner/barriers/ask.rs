@@ -1,7 +1,7 @@
 //! What one hazard still needs.
 
 use super::needs::{ChainNeed, ExecNeed, MemoryNeed, push_new};
-use super::{Asked, Calls};
+use super::{Calls, Frame, SoFar};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
 use crate::planner::hazards::Hazard;
@@ -33,9 +33,9 @@ pub(super) fn unseen<'a>(
     level: u64,
     hazard: &Hazard,
 ) -> impl Iterator<Item = Unseen> + 'a {
-    let memory = hazard.kind != HazardKind::WriteAfterRead;
-    let src = pairs.get(hazard.src_pair).write_list.as_slice();
-    let dst = pairs.get(hazard.dst_pair).atom_list.as_slice();
+    let memory = hazard.kind() != HazardKind::WriteAfterRead;
+    let src = pairs.get(hazard.src_pair()).write_list.as_slice();
+    let dst = pairs.get(hazard.dst_pair()).atom_list.as_slice();
     src.iter().filter(move |_| memory).filter_map(move |&write| {
         let mut to = AtomSet::default();
         for &atom in dst.iter().filter(|&&atom| cover.visible(write, atom) <= level) {
@@ -65,8 +65,8 @@ pub(super) fn unordered<'a>(
 }
 
 fn exec_scopes(pairs: &PairTable, hazard: &Hazard) -> (u64, u64) {
-    let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
-    match hazard.kind {
+    let (src, dst) = (pairs.get(hazard.src_pair()), pairs.get(hazard.dst_pair()));
+    match hazard.kind() {
         HazardKind::WriteAfterRead => (src.read_stages, dst.write_stages),
         HazardKind::Order => (src.stages, dst.stages),
         HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => (0, 0),
@@ -78,37 +78,66 @@ fn without_host(pairs: &PairTable, stages: u64) -> u64 {
 }
 
 impl Calls {
-    /// Takes in what one hazard still needs; its source happened at `level`.
+    /// Takes in what one hazard of the call before a level still needs.
     #[inline]
-    pub(super) fn ask(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: Hazard) {
-        let kind = match hazard.kind {
-            HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => Asked::Memory,
-            HazardKind::WriteAfterRead => Asked::Exec,
-            HazardKind::Order => Asked::Both,
-        };
-        let key = (hazard.src_pair, hazard.dst_pair, kind);
+    pub(super) fn ask(&mut self, frame: Frame<'_>, level: u32, cover: &Coverage, hazard: Hazard) {
+        let relation = hazard.relation().asks();
+        // No call was between: nothing of it is covered.
+        let fresh = relation.is_memory() && frame.level_of(hazard.src()) + 1 == frame.base + u64::from(level);
+        match self.so_far {
+            SoFar::One(one) if one == relation => {}
+            SoFar::Nothing if fresh => self.so_far = SoFar::One(relation),
+            _ => self.ask_more(frame, cover, hazard, fresh),
+        }
+    }
+
+    /// The same for one that may not be the only one.
+    fn ask_more(&mut self, frame: Frame<'_>, cover: &Coverage, hazard: Hazard, fresh: bool) {
+        let relation = hazard.relation().asks();
+        self.enter_one(frame.pairs);
         // What was asked for literally serves hazards of the relation at any level.
-        if self.asked.contains(&key) {
+        if self.asked.contains(&relation) {
             return;
         }
-        let literal = match kind {
-            Asked::Memory => self.ask_memory(pairs, cover, level, &hazard),
-            Asked::Exec => self.ask_exec(pairs, cover, level, &hazard),
-            Asked::Both => {
-                let memory = self.ask_memory(pairs, cover, level, &hazard);
-                self.ask_exec(pairs, cover, level, &hazard) && memory
-            }
+        let literal = if fresh {
+            self.needs.add_whole(frame.pairs, (relation.src_pair(), relation.dst_pair()));
+            true
+        } else {
+            self.ask_covered(frame.pairs, cover, frame.level_of(hazard.src()), &hazard)
         };
         if literal {
-            self.asked.push(key);
+            self.asked.push(relation);
+        }
+    }
+
+    /// Takes in what is left of the needs of a hazard, whose source happened at `level`. Returns whether that is all of
+    /// them, literally.
+    fn ask_covered(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: &Hazard) -> bool {
+        match hazard.kind() {
+            HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => {
+                self.ask_memory(pairs, cover, level, hazard)
+            }
+            HazardKind::WriteAfterRead => self.ask_exec(pairs, cover, level, hazard),
+            HazardKind::Order => {
+                let memory = self.ask_memory(pairs, cover, level, hazard);
+                self.ask_exec(pairs, cover, level, hazard) && memory
+            }
+        }
+    }
+
+    /// Enters what was asked for so far among the needs of the call.
+    pub(super) fn enter_one(&mut self, pairs: &PairTable) {
+        if let SoFar::One(relation) = std::mem::replace(&mut self.so_far, SoFar::More) {
+            self.needs.add_whole(pairs, (relation.src_pair(), relation.dst_pair()));
+            self.asked.push(relation);
         }
     }
 
     /// Whether all of the source is asked for literally towards all of the destination.
     fn ask_memory(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: &Hazard) -> bool {
-        let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
-        let whole = Some((hazard.src_pair, hazard.dst_pair));
-        let single = (pairs.facts(hazard.src_pair).write, pairs.facts(hazard.dst_pair).atom);
+        let (src, dst) = (pairs.get(hazard.src_pair()), pairs.get(hazard.dst_pair()));
+        let whole = Some((hazard.src_pair(), hazard.dst_pair()));
+        let single = (pairs.facts(hazard.src_pair()).write, pairs.facts(hazard.dst_pair()).atom);
         if let (Some(write), Some(atom)) = single {
             return self.ask_single(pairs, cover, level, (write, atom), whole);
         }

@@ -32,10 +32,7 @@ impl Covered {
         let at = self.at(src, dst);
         match self.memory.get(at) {
             Some(&known) if known != UNKNOWN => known,
-            _ => {
-                let level = cover.memory_level(pairs, src, dst);
-                keep(&mut self.memory, at, level)
-            }
+            _ => keep(&mut self.memory, at, || cover.memory_level(pairs, src, dst)),
         }
     }
 
@@ -45,10 +42,7 @@ impl Covered {
         let at = self.at(src, dst);
         match self.exec.get(at) {
             Some(&known) if known != UNKNOWN => known,
-            _ => {
-                let level = cover.exec_level(pairs, src, dst);
-                keep(&mut self.exec, at, level)
-            }
+            _ => keep(&mut self.exec, at, || cover.exec_level(pairs, src, dst)),
         }
     }
 
@@ -56,12 +50,13 @@ impl Covered {
     #[inline]
     fn at(&self, src: PairId, dst: PairId) -> usize {
         let (src, dst) = (usize::from(src), usize::from(dst));
-        if src < self.width && dst < self.width { src * self.width + dst } else { usize::MAX }
+        if dst < self.width { src * self.width + dst } else { usize::MAX }
     }
 }
 
-fn keep(table: &mut [u64], at: usize, level: u64) -> u64 {
-    let level = level.min(UNKNOWN - 1);
+#[cold]
+fn keep(table: &mut [u64], at: usize, level: impl FnOnce() -> u64) -> u64 {
+    let level = level().min(UNKNOWN - 1);
     if let Some(cell) = table.get_mut(at) {
         *cell = level;
     }

@@ -84,12 +84,8 @@ impl Owed {
 }
 
 /// Judges all grouped uploads.
-pub(super) fn enter(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    (resolved, groups): (&Resolved, &Groups),
-    out: &mut Hazards,
-) {
+pub(super) fn enter(walk: &Walk<'_>, (resolved, groups): (&Resolved, &Groups), out: &mut Hazards) {
+    let pairs = &*walk.pairs;
     out.grouped.clear();
     let mut known = [Known::default(); 2];
     for group in &groups.groups {
@@ -111,7 +107,7 @@ pub(super) fn enter(
         if walk.causes {
             explain(walk, (pairs, pair), (groups, group), ranges, out);
         }
-        if local.read || local.host_visible {
+        if local.read() || local.host_visible {
             let tracks = out.in_parts(group.local);
             lay((groups, uploads), ranges, local.size, |start, write, prior| {
                 let pair = if write == NONE { 0 } else { pair };
@@ -216,7 +212,7 @@ fn owed(
         hazards(walk, pairs, range, out, |out, hazard| {
             let list = &mut out.grouped.list;
             match list[begin..].iter_mut().find(|known| known.relation() == hazard.relation()) {
-                Some(known) if known.src.is_before(hazard.src, 0, 0) => *known = hazard,
+                Some(known) if known.is_before(hazard, 0, 0) => *known = hazard,
                 Some(_) => {}
                 None => list.push(hazard),
             }
@@ -233,7 +229,7 @@ fn hazards(
     out: &mut Hazards,
     mut push: impl FnMut(&mut Hazards, Hazard),
 ) {
-    let hazard = |src, src_pair: PairId, kind| Hazard { src, src_pair, dst_pair, kind };
+    let hazard = |src, src_pair: PairId, kind| Hazard::new(src, src_pair, dst_pair, kind);
     for mark in &range.writes {
         if mark.level >= out.covered.memory(walk.cover, pairs, mark.pair, dst_pair) {
             push(out, hazard(Source::Earlier(mark.level), mark.pair, HazardKind::WriteAfterWrite));
