@@ -42,10 +42,12 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         if bytes.len() < SHARE_FROM
             && let Some(chunk) = chunks.last_mut()
             && let Some(_passed) = gate.as_ref().and_then(|gate| gate.pass())
+            && let buffer = chunk.number
             && let Some((offset, room)) = chunk.take_all(bytes.len(), alignment)
         {
+            // Declared first: less has to be kept across the copy.
+            graph.upload(HostSlice { buffer, offset }, to);
             room.copy_from_slice(bytes);
-            graph.upload(HostSlice { buffer: chunk.number, offset }, to);
             return Ok(());
         }
         self.upload_in_parts(bytes, alignment, (to.resource, to.start))

@@ -296,7 +296,13 @@ impl Planner {
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
         let Planner { groups, levels, resolved, schedule, .. } = self;
         for (id, pair, uploads) in groups.leave(resolved, schedule) {
-            state.overwrite(id, By { pair, base }, uploads.iter().map(|u| groups.written(u, levels)));
+            let by = By { pair, base };
+            if let [one] = uploads
+                && state.overwrite_one(id, by, groups.written(one, levels))
+            {
+                continue;
+            }
+            state.overwrite(id, by, uploads.iter().map(|u| groups.written(u, levels)));
         }
     }
 }

@@ -160,14 +160,17 @@ pub(crate) fn run(
     let mut number = 0;
     while number < graph.len() {
         let entry = graph.entry(number as u32);
-        if let Entry::Upload(_) = entry {
-            let fine = uploads(graph, walk.state, copy_write, walk.out);
-            if fine > 0 {
+        if let Entry::Upload(first) = entry {
+            let mut rest = graph.rest_of_run(first);
+            while !rest.is_empty() {
+                let mut fine = uploads(graph, walk.state, rest, copy_write, walk.out);
+                if fine == 0 {
+                    walk.odd_upload(number as u32 + 1);
+                    fine = 1;
+                }
                 number += fine;
-                continue;
+                rest = rest.get(fine..).unwrap_or(&[]);
             }
-            number += 1;
-            walk.odd_upload(number as u32);
             continue;
         }
         let Entry::Node(node) = entry else { break };

@@ -115,7 +115,13 @@ impl Left {
         for group in &self.groups {
             let (these, rest) = written.split_at(group.len as usize);
             written = rest;
-            state.overwrite(group.id, By { pair: group.pair, base }, these.iter().copied());
+            let by = By { pair: group.pair, base };
+            if let [one] = these
+                && state.overwrite_one(group.id, by, *one)
+            {
+                continue;
+            }
+            state.overwrite(group.id, by, these.iter().copied());
         }
         let enter = |part: &LeftPart, range: &mut RangeState| {
             if let Some(write) = part.write {

@@ -47,6 +47,17 @@ pub(super) struct Pieces {
 const NEW: u32 = 1 << 31;
 
 impl GraphState {
+    /// Takes in a write, if it is to all of a range.
+    #[inline(never)]
+    pub(crate) fn overwrite_one(&mut self, id: ResourceId, by: By, write: Written) -> bool {
+        let Some(persistent) = self.resources.get_mut(id.into()) else { return false };
+        let range = exactly(&mut persistent.ranges, persistent.desc.size, &write);
+        range.is_some_and(|range| {
+            range.overwrite(by.mark(write.level));
+            true
+        })
+    }
+
     /// Takes in writes, ascending and disjoint.
     ///
     /// More of them than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
@@ -69,13 +80,6 @@ impl GraphState {
             let mut ranges = std::mem::take(spare);
             self.set_ranges(id, &mut ranges);
             self.pieces.spare = ranges;
-            return;
-        }
-        if writes.len() == 1
-            && let Some(write) = writes.clone().next()
-            && let Some(range) = exactly(&mut persistent.ranges, size, &write)
-        {
-            range.overwrite(by.mark(write.level));
             return;
         }
         if fits(&persistent.ranges, size, writes.clone()) {

@@ -98,6 +98,10 @@ pub(super) fn enter(walk: &Walk<'_>, (resolved, groups): (&Resolved, &Groups), o
             continue;
         }
         let number = usize::from(local.scattered);
+        if groups.alone && known[number].holds(ranges, uploads) {
+            out.grouped.push(uploads.len(), known[number].list);
+            continue;
+        }
         let pair = walk.uploads[number];
         judge(walk, (pairs, pair), uploads, ranges, &mut known[number], out);
         if walk.causes {
@@ -134,6 +138,16 @@ fn place(groups: &Groups, out: &mut Hazards) {
 struct Known {
     mark: Option<Mark>,
     list: (u32, u32),
+}
+
+impl Known {
+    /// Whether it holds for uploads to a resource that earlier frames left in these ranges; if not it may hold all the same.
+    #[inline(never)]
+    fn holds(&self, ranges: &[RangeState], uploads: &[CopyRegion]) -> bool {
+        let (Some(first), Some(last)) = (ranges.first(), uploads.last()) else { return false };
+        let end = ranges.get(1).map_or(u64::MAX, |next| next.start);
+        self.mark.is_some() && last.dst + last.size <= end && one_write(first) == self.mark
+    }
 }
 
 /// The last write to a range, if it is one and nothing read it since.

@@ -24,11 +24,16 @@ impl Together {
     pub(super) const NONE: Self = Together { ascend: true, starts: 0, mixed: false, last: (0, 0) };
 }
 
-/// Resolves uploads to one persistent buffer that nothing is wrong with, from the first that is not resolved on. Returns how
-/// many: none if the first has to be looked at closely.
+/// Resolves uploads to one persistent buffer that nothing is wrong with, the first of `rest`, which are declared one after
+/// the other. Returns how many: none if the first has to be looked at closely.
 #[inline]
-pub(super) fn uploads(graph: &FrameGraph, state: &GraphState, pair: PairId, out: &mut Resolved) -> usize {
-    let rest = graph.rest_of_run(out.upload_locals.len());
+pub(super) fn uploads(
+    graph: &FrameGraph,
+    state: &GraphState,
+    rest: &[Upload],
+    pair: PairId,
+    out: &mut Resolved,
+) -> usize {
     let (Some(first), Some(very_first)) = (rest.first(), graph.uploads.first()) else { return 0 };
     let Resource::Persistent(id) = first.to.slice.resource else { return 0 };
     let Some(local) = persistent(state, id, out) else { return 0 };
