@@ -98,14 +98,14 @@ impl<'a, B: MkGpuBackend> MkPass<'a, B> {
     #[must_use]
     pub fn name(&self) -> &'a str {
         let graph = self.input.graph;
-        graph.node(self.node as usize).map_or("", |n| graph.name(n))
+        graph.node(self.node as usize).map_or("", |n| graph.name(&n))
     }
 
     /// What it declared.
     #[must_use]
     pub fn uses(&self) -> &'a [Use] {
         let graph = self.input.graph;
-        graph.node(self.node as usize).map_or(&[], |n| graph.uses(n))
+        graph.node(self.node as usize).map_or(&[], |n| graph.uses(&n))
     }
 
     /// The backend's buffer behind a resource of the frame.
@@ -184,7 +184,7 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// What the device can do. Constant over the backend's life.
     fn capabilities(&self) -> &MkCapabilities;
 
-    /// What uploads cost on this device. A backend measures it when it is asked for the first time; the facade asks
+    /// What uploads from staging memory of such a type cost on this device. A backend measures it when it is asked for the first time; the facade asks
     /// once, and keeps the answer. All zero, as by default: scattering is never cheaper.
     ///
     /// A backend whose [`MkCapabilities::scatter_uploads`] is set runs [`Command::Scatter`](memkit_graph::Command::Scatter)
@@ -192,7 +192,8 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// As for [`create_buffer`](Self::create_buffer).
-    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+    fn upload_costs(&self, staging: MkMemoryType) -> Result<UploadCosts, MkError> {
+        let _ = staging;
         Ok(UploadCosts::default())
     }
 

@@ -46,7 +46,7 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 /// The bytes of a resource from the first to the last that nodes touch, from node `first` on.
 fn touched(graph: &FrameGraph, resource: Resource, first: usize) -> Range<u64> {
     let nodes = (first..graph.len()).filter_map(|i| graph.node(i));
-    let uses = nodes.flat_map(|n| graph.uses(n)).filter(|u| u.slice.resource == resource);
+    let uses = nodes.flat_map(|n| graph.uses(&n)).filter(|u| u.slice.resource == resource);
     uses.fold(NOTHING, |all, u| hull(&all, &(u.slice.start..u.slice.end)))
 }
 

@@ -11,8 +11,8 @@ pub enum MkMemoryType {
     DeviceLocal,
     /// Mapped, for the host to write and the device to read: staging.
     HostVisible,
-    /// Mapped, and the host's own memory where the device has another: the device reads it across the bus. Faster to
-    /// fill with several threads than [`HostVisible`](Self::HostVisible), which may be the device's memory.
+    /// Mapped, and the host's own memory where the device has another: the device reads it across the bus. Faster to write
+    /// than [`HostVisible`](Self::HostVisible), which may be the device's memory, and slower to copy from.
     HostLocal,
     /// Mapped and cached, for the device to write and the host to read: readbacks.
     HostCached,

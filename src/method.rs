@@ -1,10 +1,10 @@
 //! How uploads travel: what the caller wants, what the device can, and what it costs there.
 
-use crate::MkError;
 use crate::backend::MkGpuBackend;
 use crate::device::lock;
 use crate::gpu::{Inner, MkGpu};
-use memkit_graph::{FrameGraph, NodeKind, UploadCosts, UploadRule};
+use crate::{MkError, MkMemoryType};
+use memkit_graph::{FrameGraph, UploadCosts, UploadRule};
 
 /// How the uploads of frames travel: see [`graph::uploads`](memkit_graph::uploads) for the rule.
 ///
@@ -60,15 +60,29 @@ impl<B: MkGpuBackend> MkGpu<B> {
 impl<B: MkGpuBackend> Inner<B> {
     fn measure(&self, measured: &mut Measured) -> Result<UploadCosts, MkError> {
         *measured = Measured::Failed;
-        let costs = self.note(self.backend.upload_costs())?;
+        let costs = self.note(self.backend.upload_costs(self.chunk_memory()))?;
         *measured = Measured::Costs(costs);
         Ok(costs)
+    }
+
+    /// Whether uploads are ever scattered.
+    fn may_scatter(&self) -> bool {
+        self.config.uploads != MkUploadMethod::Copy && self.backend.capabilities().scatter_uploads
+    }
+
+    /// Where chunks of staging memory are.
+    pub(crate) fn chunk_memory(&self) -> MkMemoryType {
+        match self.config.staging_memory.filter(|memory| memory.is_mappable()) {
+            Some(memory) => memory,
+            None if self.may_scatter() || self.config.upload_threads >= 2 => MkMemoryType::HostLocal,
+            None => MkMemoryType::HostVisible,
+        }
     }
 
     /// What decides how a frame's uploads travel.
     pub(crate) fn upload_rule(&self, graph: &FrameGraph) -> Result<UploadRule, MkError> {
         let wanted = self.config.uploads;
-        if wanted == MkUploadMethod::Copy || !self.backend.capabilities().scatter_uploads {
+        if !self.may_scatter() {
             return Ok(UploadRule::Copy);
         }
         match wanted {
@@ -93,6 +107,5 @@ impl<B: MkGpuBackend> Inner<B> {
 
 /// Whether measuring could be worth it.
 fn has_many(graph: &FrameGraph) -> bool {
-    let nodes = (0..graph.len()).filter_map(|i| graph.node(i));
-    nodes.filter(|n| matches!(n.kind, NodeKind::Upload { .. })).take(FEW).count() == FEW
+    graph.upload_count() >= FEW
 }

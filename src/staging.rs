@@ -174,6 +174,19 @@ impl HeldChunk {
         start.checked_add(size).is_some_and(|end| end <= self.size)
     }
 
+    /// Takes `size` bytes in one piece, to be written: the offset in the chunk, and the bytes. None if there is no room.
+    #[inline(always)]
+    pub(crate) fn take_all(&mut self, size: usize, alignment: u64) -> Option<(u64, &mut [u8])> {
+        let start = aligned(self.head, alignment);
+        let end = start + size as u64;
+        if end > self.size {
+            return None;
+        }
+        self.head = end;
+        // SAFETY: as for `take`.
+        Some((start, unsafe { self.at.add(start as usize).bytes_mut(size) }))
+    }
+
     /// Takes up to `size` bytes, to be written: the offset in the chunk, and the bytes. Empty if there is no room.
     #[inline(always)]
     pub(crate) fn take(&mut self, size: usize, alignment: u64) -> (u64, &mut [u8]) {

@@ -3,7 +3,7 @@
 use crate::backend::MkGpuBackend;
 use crate::device::lock;
 use crate::gpu::MkGpu;
-use memkit_graph::{Command, FrameGraph, NodeKind, PlanOrigin, Schedule};
+use memkit_graph::{Command, FrameGraph, PlanOrigin, Schedule};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,16 +41,11 @@ pub struct MkFrameStats {
 
 impl MkFrameStats {
     pub(crate) fn count(graph: &FrameGraph, schedule: &Schedule, staged_bytes: u64) -> Self {
-        let (mut passes, mut uploads) = (0, 0);
-        for node in (0..graph.len()).filter_map(|i| graph.node(i)) {
-            passes += usize::from(node.kind == NodeKind::Pass);
-            uploads += usize::from(matches!(node.kind, NodeKind::Upload { .. }));
-        }
         let commands = schedule.queues.iter().flat_map(|q| &q.commands);
         MkFrameStats {
-            passes,
+            passes: graph.pass_count(),
             culled: schedule.culled.len(),
-            uploads,
+            uploads: graph.upload_count(),
             copy_commands: commands.clone().filter(|c| matches!(c, Command::Copy { .. })).count(),
             regions: schedule.regions.len(),
             scatters: commands.filter(|c| matches!(c, Command::Scatter { .. })).count(),

@@ -370,7 +370,7 @@ impl<B: MkGpuBackend> Inner<B> {
     fn recording_failed(&self, ws: &Workspace<B>, node: u32, error: MkError) -> MkError {
         let core = lock(&self.core);
         let dump = FrameDump::new(&ws.name, &ws.graph, ws.planner.schedule(), &core.state).to_text();
-        let pass = ws.graph.node(node as usize).map(|n| ws.graph.name(n).into());
+        let pass = ws.graph.node(node as usize).map(|n| ws.graph.name(&n).into());
         Failure { problems: vec![error.into()], pass, dump }.into_error()
     }
 

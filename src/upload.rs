@@ -9,7 +9,8 @@ use crate::inner::OwnBuffer;
 use crate::mapped::MappedAt;
 use crate::readback::{Block, CHUNK_SIZE, MkReadback};
 use crate::staging::{HeldChunk, Room};
-use crate::workers::Workers;
+use crate::submit::Workspace;
+use crate::workers::{SHARE_FROM, Workers};
 use crate::{MkBackendBufferDesc, MkBufferDesc, MkError, MkMemoryType};
 use bytemuck::{AnyBitPattern, NoUninit};
 use memkit_graph::{BufferUsage, HostSlice, Resource, ResourceSlice};
@@ -36,13 +37,35 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
+        let Workspace { chunks, graph, .. } = &mut self.work.ws;
+        if bytes.len() < SHARE_FROM
+            && let Some(chunk) = chunks.last_mut()
+            && let Some((offset, room)) = chunk.take_all(bytes.len(), alignment)
+        {
+            room.copy_from_slice(bytes);
+            graph.upload(HostSlice { buffer: chunk.number, offset }, to);
+            return Ok(());
+        }
+        self.upload_in_parts(&inner, bytes, alignment, to)
+    }
+
+    /// An upload that is large, or for which the current chunk has no room.
+    #[cold]
+    #[inline(never)]
+    fn upload_in_parts(
+        &mut self,
+        inner: &Inner<B>,
+        bytes: &[u8],
+        alignment: u64,
+        to: ResourceSlice,
+    ) -> Result<(), MkError> {
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(&inner.workers, bytes, alignment, to);
         if done == bytes.len() {
             return Ok(());
         }
         let rest = ResourceSlice { start: to.start + done as u64, ..to };
-        let result = self.stage_rest(&inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
+        let result = self.stage_rest(inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
         if result.is_err() {
             // Parts that were declared already stay out of the frame.
             self.work.ws.graph.truncate(declared);
@@ -164,7 +187,6 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// Writes as many bytes as the current chunk takes, and declares their upload. Returns how many.
-    #[inline(always)]
     fn stage_some(&mut self, workers: &Workers, bytes: &[u8], alignment: u64, to: ResourceSlice) -> usize {
         let ws = &mut self.work.ws;
         let Some(chunk) = ws.chunks.last_mut() else { return 0 };
@@ -179,7 +201,6 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// Writes bytes that the current chunk had no room for, and declares their upload.
-    #[cold]
     fn stage_rest(
         &mut self,
         inner: &Inner<B>,
@@ -232,7 +253,7 @@ impl<B: MkGpuBackend> Inner<B> {
             name: "staging chunk",
             size,
             usage: BufferUsage::TRANSFER_SRC,
-            memory: self.config.chunk_memory(),
+            memory: self.chunk_memory(),
         };
         self.check_size(desc.name, usize::try_from(size).unwrap_or(usize::MAX))?;
         for buffer in core.staging.given_up.drain(..) {

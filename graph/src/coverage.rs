@@ -141,6 +141,30 @@ impl Coverage {
         }
     }
 
+    /// Where a second call of an entry raises the tables, if nothing else moves them between the two; none if that is
+    /// not so simple. The entry must make a write available.
+    pub(crate) fn cells(&self, entry: &EntryScopes) -> Option<Cells> {
+        let Single { from, write: Some(write), to, atom } = Single::of(entry)? else { return None };
+        Some(Cells {
+            exec: to * self.stages + from,
+            avail: to * self.atoms + write,
+            vis: atom * self.atoms + write,
+        })
+    }
+
+    /// Enters another call of an entry, standing before level `boundary`.
+    #[inline]
+    pub(crate) fn raise(&mut self, cells: Cells, boundary: u64) {
+        // No call stands later: nothing is beyond it.
+        for (table, at) in
+            [(&mut self.exec, cells.exec), (&mut self.avail, cells.avail), (&mut self.vis, cells.vis)]
+        {
+            if let Some(cell) = table.get_mut(at) {
+                *cell = boundary;
+            }
+        }
+    }
+
     /// As [`apply_one`](Self::apply_one), for the usual entry.
     fn apply_single(&mut self, Single { from, write, to, atom }: Single, boundary: u64) {
         if from != to {
@@ -219,7 +243,7 @@ impl Coverage {
         }
         // The last level that stayed, if there is one, and the first that moved.
         let (mut stayed, mut first) = (None, oldest);
-        for (&then, &now) in self.cells().zip(now.cells()) {
+        for (&then, &now) in self.levels().zip(now.levels()) {
             if now.wrapping_sub(then) == shift {
                 first = first.min(then);
             } else if now == then {
@@ -250,7 +274,7 @@ impl Coverage {
         }
     }
 
-    fn cells(&self) -> impl Iterator<Item = &u64> {
+    fn levels(&self) -> impl Iterator<Item = &u64> {
         self.exec.iter().chain(&self.avail).chain(&self.vis)
     }
 
@@ -263,6 +287,14 @@ impl Coverage {
             }
         }
     }
+}
+
+/// See [`Coverage::cells`]: a place in each table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cells {
+    exec: usize,
+    avail: usize,
+    vis: usize,
 }
 
 /// An entry from one stage to another, for at most one kind of write and for one kind of access.

@@ -84,6 +84,20 @@ pub enum GraphError {
         /// The declared access.
         access: Access,
     },
+    /// More kinds of access than are told apart.
+    #[error(
+        "pass `{pass}`: access {access} of `{resource}` is one more than the {limit} different ones that are told apart; use fewer, and a new state"
+    )]
+    TooManyAccesses {
+        /// The pass.
+        pass: String,
+        /// The resource.
+        resource: String,
+        /// The declared access.
+        access: Access,
+        /// How many different ones there may be, as long as a state lives.
+        limit: u32,
+    },
     /// One pass promises to overwrite bytes it also reads.
     #[error("pass `{pass}` overwrites bytes {}..{} of `{resource}` and reads them too; use `modify`, or ranges that do not overlap", range.start, range.end)]
     Contradiction {

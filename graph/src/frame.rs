@@ -49,6 +49,7 @@ pub struct Use {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
     pub(crate) name: (u32, u32),
+    /// Where its uses are; of an upload, the position among these.
     pub(crate) uses: (u32, u32),
     /// What the node does.
     pub kind: NodeKind,
@@ -95,6 +96,59 @@ impl PassId {
         self.index as usize
     }
 }
+
+/// A declared upload. Uploads come by the thousand: they stand apart from the other nodes, in few bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Upload {
+    /// The only use.
+    pub(crate) to: Use,
+    /// Where the bytes are: see [`HostSlice`].
+    pub(crate) offset: u64,
+    pub(crate) buffer: u32,
+    /// Position among the frame's nodes.
+    pub(crate) node: u32,
+}
+
+impl Upload {
+    pub(crate) fn from(&self) -> HostSlice {
+        HostSlice { buffer: self.buffer, offset: self.offset }
+    }
+
+    /// First byte at the destination, and one past the last, if that has `size` bytes.
+    #[inline]
+    pub(crate) fn range(&self, size: u64) -> (u64, u64) {
+        let ResourceSlice { start, end, .. } = self.to.slice;
+        (start, if end == ResourceSlice::WHOLE { size } else { end })
+    }
+}
+
+/// Where a node is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entry<'a> {
+    /// Position in [`FrameGraph::uploads`].
+    Upload(usize),
+    Node(&'a Node),
+}
+
+impl Entry<'_> {
+    #[inline]
+    pub(crate) fn is_pass(self) -> bool {
+        matches!(self, Entry::Node(Node { kind: NodeKind::Pass, .. }))
+    }
+
+    #[inline]
+    pub(crate) fn has_side_effects(self) -> bool {
+        matches!(self, Entry::Node(Node { side_effects: true, .. }))
+    }
+
+    #[inline]
+    pub(crate) fn is_upload(self) -> bool {
+        matches!(self, Entry::Upload(_))
+    }
+}
+
+/// In [`FrameGraph::entries`]: the other bits are the position of an upload, not of another node.
+pub(crate) const UPLOAD: u32 = 1 << 31;
 
 /// An explicit order between two passes, with accesses beyond those the passes declare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +206,12 @@ pub struct FrameGraph {
     /// Distinguishes this frame's ids from those of others.
     pub(crate) serial: u32,
     pub(crate) names: String,
+    /// One a node, in declaration order: where it is kept.
+    pub(crate) entries: Vec<u32>,
+    /// The nodes that are no uploads, and their uses.
     pub(crate) nodes: Vec<Node>,
     pub(crate) uses: Vec<Use>,
+    pub(crate) uploads: Vec<Upload>,
     pub(crate) transients: Vec<TransientDesc>,
     pub(crate) orders: Vec<Order>,
     /// What the host writes directly, see [`FrameGraph::host_write`].
@@ -177,8 +235,10 @@ impl FrameGraph {
         static SERIAL: AtomicU32 = AtomicU32::new(1);
         self.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         self.names.clear();
+        self.entries.clear();
         self.nodes.clear();
         self.uses.clear();
+        self.uploads.clear();
         self.transients.clear();
         self.orders.clear();
         self.host_writes.clear();
@@ -204,17 +264,12 @@ impl FrameGraph {
     /// Declares a copy of host bytes at `from` to `to`.
     #[inline]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
-        // Not by `transfer`: uploads come by the thousand.
-        self.forget_undeclared();
-        let start = index(self.uses.len());
-        self.uses.push(Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite });
-        self.push(Node {
-            name: (0, 0),
-            uses: (start, start.saturating_add(1)),
-            kind: NodeKind::Upload { from },
-            queue: None,
-            side_effects: false,
-        })
+        let to = Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite };
+        // Not by `index`: uploads come by the thousand, and these are no more than it allows.
+        let (node, number) = (self.entries.len() as u32, self.uploads.len() as u32);
+        self.uploads.push(Upload { to, offset: from.offset, buffer: from.buffer, node });
+        self.entries.push(UPLOAD | number);
+        PassId { index: node, frame: self.serial }
     }
 
     /// Declares a copy between two ranges of equal length.
@@ -246,15 +301,25 @@ impl FrameGraph {
     /// Everything declared after this call comes before everything declared so far. To be called once; later calls
     /// do nothing.
     pub fn prologue(&mut self) {
-        self.prologue.get_or_insert(index(self.nodes.len()));
+        self.prologue.get_or_insert(index(self.entries.len()));
     }
 
     /// Takes back the nodes from `nodes` on, and what they declared. Names and transients stay.
     pub fn truncate(&mut self, nodes: usize) {
-        if let Some(first) = self.nodes.get(nodes) {
-            self.uses.truncate(first.uses.0 as usize);
-            self.nodes.truncate(nodes);
+        let taken = self.entries.get(nodes..).unwrap_or(&[]);
+        let first = |uploads: bool| {
+            let entry = taken.iter().find(|&entry| (entry & UPLOAD != 0) == uploads);
+            entry.map(|entry| (entry & !UPLOAD) as usize)
+        };
+        let (upload, node) = (first(true), first(false));
+        if let Some(upload) = upload {
+            self.uploads.truncate(upload);
         }
+        if let Some((at, node)) = node.and_then(|at| Some((at, self.nodes.get(at)?))) {
+            self.uses.truncate(node.uses.0 as usize);
+            self.nodes.truncate(at);
+        }
+        self.entries.truncate(nodes);
     }
 
     /// Notes that the host wrote bytes of a mapped buffer itself, before the frame is submitted: for dumps. It is no node,
@@ -270,13 +335,28 @@ impl FrameGraph {
     /// Number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.entries.len()
+    }
+
+    /// Number of declared passes: nodes that are no transfers.
+    #[must_use]
+    pub fn pass_count(&self) -> usize {
+        self.nodes.iter().filter(|node| node.kind == NodeKind::Pass).count()
+    }
+
+    /// Number of declared uploads.
+    #[must_use]
+    pub fn upload_count(&self) -> usize {
+        self.uploads.len()
     }
 
     /// What each transient is used for by the passes, in declaration order of the transients, written to `usages`.
     pub fn transient_usages(&self, usages: &mut Vec<BufferUsage>) {
         usages.clear();
         usages.resize(self.transients.len(), BufferUsage::empty());
+        if usages.is_empty() {
+            return;
+        }
         for u in self.declared_uses() {
             if let Resource::Transient(id) = u.slice.resource
                 && let Some(usage) = usages.get_mut(id.index as usize)
@@ -284,6 +364,12 @@ impl FrameGraph {
                 *usage |= u.access.needed_usage();
             }
         }
+    }
+
+    /// The uses of all nodes, those of uploads last.
+    pub(crate) fn declared_uses(&self) -> impl Iterator<Item = &Use> {
+        let uses = self.uses.get(..self.declared()).unwrap_or(&self.uses);
+        uses.iter().chain(self.uploads.iter().map(|upload| &upload.to))
     }
 
     /// Bytes of a transient of this frame.
@@ -296,18 +382,38 @@ impl FrameGraph {
     /// Whether nothing is declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.entries.is_empty()
     }
 
     /// The node at `index`, if there is one.
     #[must_use]
-    pub fn node(&self, index: usize) -> Option<&Node> {
-        self.nodes.get(index)
+    pub fn node(&self, index: usize) -> Option<Node> {
+        let entry = *self.entries.get(index)?;
+        if entry & UPLOAD == 0 {
+            return self.nodes.get(entry as usize).copied();
+        }
+        let number = entry & !UPLOAD;
+        let from = self.uploads.get(number as usize)?.from();
+        let kind = NodeKind::Upload { from };
+        Some(Node { name: (0, 0), uses: (number, number), kind, queue: None, side_effects: false })
+    }
+
+    /// Where a node is kept: one of this frame.
+    #[inline]
+    pub(crate) fn entry(&self, node: u32) -> Entry<'_> {
+        match self.entries[node as usize] {
+            upload if upload & UPLOAD != 0 => Entry::Upload((upload & !UPLOAD) as usize),
+            other => Entry::Node(&self.nodes[other as usize]),
+        }
     }
 
     /// The declared uses of a node of this frame.
     #[must_use]
     pub fn uses(&self, node: &Node) -> &[Use] {
+        if let NodeKind::Upload { .. } = node.kind {
+            let upload = self.uploads.get(node.uses.0 as usize);
+            return upload.map_or(&[], |upload| std::slice::from_ref(&upload.to));
+        }
         self.uses.get(node.uses.0 as usize..node.uses.1 as usize).unwrap_or(&[])
     }
 
@@ -326,7 +432,7 @@ impl FrameGraph {
     /// The id of the node at `index`.
     #[must_use]
     pub fn pass_id(&self, index: usize) -> Option<PassId> {
-        let index = u32::try_from(index).ok().filter(|&i| (i as usize) < self.nodes.len())?;
+        let index = u32::try_from(index).ok().filter(|&i| (i as usize) < self.len())?;
         Some(PassId { index, frame: self.serial })
     }
 
@@ -338,7 +444,7 @@ impl FrameGraph {
     /// Node indices in the order in which they are meant: what was declared after
     /// [`prologue`](Self::prologue) comes first.
     pub fn declaration_order(&self) -> impl DoubleEndedIterator<Item = u32> + Clone + use<> {
-        let n = index(self.nodes.len());
+        let n = index(self.len());
         let first = self.prologue.unwrap_or(n).min(n);
         (first..n).chain(0..first)
     }
@@ -374,17 +480,7 @@ impl FrameGraph {
         self.transfer(kind, &uses)
     }
 
-    /// The uses of all nodes, which stand one after the other.
-    pub(crate) fn declared_uses(&self) -> &[Use] {
-        self.uses.get(..self.declared()).unwrap_or(&self.uses)
-    }
-
-    #[inline]
-    fn declared(&self) -> usize {
-        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
-    }
-
-    /// Drops the uses of a builder that was not finished.
+    /// Drops the uses of a builder that was not finished: the nodes' uses stand one after the other.
     #[inline]
     fn forget_undeclared(&mut self) {
         let declared = self.declared();
@@ -394,9 +490,16 @@ impl FrameGraph {
     }
 
     #[inline]
+    fn declared(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
+    }
+
+    #[inline]
     fn push(&mut self, node: Node) -> PassId {
+        let id = PassId { index: index(self.entries.len()), frame: self.serial };
+        self.entries.push(index(self.nodes.len()));
         self.nodes.push(node);
-        PassId { index: index(self.nodes.len() - 1), frame: self.serial }
+        id
     }
 }
 

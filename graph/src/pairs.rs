@@ -11,10 +11,19 @@ use smallvec::SmallVec;
 
 /// Number of an interned [`Access`].
 pub(crate) type PairId = u16;
+/// The number of what there is no number left for: it stands for every access, so that more is ordered than need be, and
+/// never less. A frame that declares one is refused.
+pub(crate) const BEYOND: PairId = 4096;
 /// Number of a stage.
 pub(crate) type StageIndex = u8;
 /// Number of an atom.
 pub(crate) type AtomIndex = u8;
+
+/// What [`BEYOND`] stands for.
+const EVERYTHING: Access = Access::new(
+    Stages::ALL_COMMANDS.union(Stages::HOST),
+    AccessFlags::MEMORY_READ.union(AccessFlags::MEMORY_WRITE),
+);
 
 /// A set of atoms. 128 are more than the valid combinations of the stages and accesses this library knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,11 +168,22 @@ impl Facts {
         }
     }
 
-    /// Whether it can be declared in this mode of a buffer with these flags. `false` says only that it has to be looked
-    /// at closely.
+    /// What a buffer needs for it to be declared in this mode, to be judged by [`met`](Self::met).
+    #[inline]
+    pub(crate) fn needs_for(&self, mode: Mode) -> u32 {
+        if self.modes >> mode as u8 & 1 != 0 { self.needs } else { 0 }
+    }
+
+    /// Whether a buffer with these flags has what is needed. `false` says only that it has to be looked at closely.
+    #[inline]
+    pub(crate) fn met(needs: u32, usage: BufferUsage) -> bool {
+        (usage.bits() | Self::PLAIN) & needs != 0
+    }
+
+    /// Both at once.
     #[inline]
     pub(crate) fn plainly_allowed(&self, mode: Mode, usage: BufferUsage) -> bool {
-        self.modes >> mode as u8 & 1 != 0 && (usage.bits() | Self::PLAIN) & self.needs != 0
+        Self::met(self.needs_for(mode), usage)
     }
 }
 
@@ -174,14 +194,17 @@ pub(crate) struct Atom {
     pub(crate) access: AccessFlags,
 }
 
-/// Every access seen so far. Only grows.
+/// Number of places in [`PairTable::cache`].
+const CACHE: usize = 64;
+
+/// Every access seen so far. Only grows, up to [`BEYOND`].
 #[derive(Clone, Debug)]
 pub(crate) struct PairTable {
     pairs: Vec<Pair>,
     /// Per pair, the little that is asked for of every use.
     facts: Vec<Facts>,
     /// Direct-mapped: the pair last found under a hash of its bits.
-    cache: [(Access, PairId); 64],
+    cache: Vec<(Access, PairId)>,
     stages: Vec<Stages>,
     atoms: Vec<Atom>,
     /// Stages that the device runs: umbrella stages stand for these only.
@@ -195,9 +218,11 @@ impl Default for PairTable {
 }
 
 impl PairTable {
-    /// For a device that runs these stages.
+    /// For a device that runs these stages; bits that are none are left out.
     pub(crate) fn new(supported: Stages) -> Self {
-        let mut table = PairTable { supported, ..PairTable::vacant() };
+        let supported = supported.intersection(Stages::all());
+        let cache = vec![(Access::NONE, 0); CACHE];
+        let mut table = PairTable { cache, supported, ..PairTable::vacant() };
         table.add(Access::NONE);
         table
     }
@@ -207,7 +232,7 @@ impl PairTable {
         PairTable {
             pairs: Vec::new(),
             facts: Vec::new(),
-            cache: [(Access::NONE, 0); 64],
+            cache: Vec::new(),
             stages: Vec::new(),
             atoms: Vec::new(),
             supported: Stages::all(),
@@ -223,24 +248,38 @@ impl PairTable {
     pub(crate) fn intern(&mut self, access: Access) -> PairId {
         let mixed =
             (access.stages.bits() ^ access.access.bits().rotate_left(23)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let slot = (mixed >> 58) as usize;
-        let (cached, id) = self.cache[slot];
-        if cached == access {
-            return id;
+        let slot = (mixed >> 58) as usize % CACHE;
+        match self.cache.get(slot) {
+            Some(&(cached, id)) if cached == access => id,
+            _ => self.intern_slowly(access, slot),
         }
-        self.intern_slowly(access, slot)
     }
 
     #[cold]
     fn intern_slowly(&mut self, access: Access, slot: usize) -> PairId {
         let canonical = access.canonical();
-        let found = self.pairs.iter().position(|p| p.access == canonical);
-        let id = found.unwrap_or_else(|| self.add(canonical));
-        let id = PairId::try_from(id).unwrap_or(0);
-        if canonical == access {
-            self.cache[slot] = (access, id);
+        let known = self.pairs.iter().take(usize::from(BEYOND));
+        let found = known.zip(0..).find(|(p, _)| p.access == canonical).map(|(_, id)| id);
+        let id = found.unwrap_or_else(|| self.add_or_give_up(canonical));
+        if let Some(cached) = self.cache.get_mut(slot).filter(|_| canonical == access) {
+            *cached = (access, id);
         }
         id
+    }
+
+    fn add_or_give_up(&mut self, access: Access) -> PairId {
+        match PairId::try_from(self.pairs.len()) {
+            Ok(id) if id < BEYOND => {
+                self.add(access);
+                id
+            }
+            _ => {
+                if self.pairs.len() == usize::from(BEYOND) {
+                    self.add(EVERYTHING);
+                }
+                BEYOND
+            }
+        }
     }
 
     #[inline]
@@ -307,7 +346,7 @@ impl PairTable {
         self.stages[usize::from(stage)] == Stages::HOST
     }
 
-    fn add(&mut self, access: Access) -> usize {
+    fn add(&mut self, access: Access) {
         let expanded = access.access.expanded();
         let stages = access.stages.expanded().intersection(self.supported);
         let mut pair = Pair {
@@ -348,7 +387,6 @@ impl PairTable {
         pair.reads_elsewhere = pair.write_stages != 0 && pair.read_stages & !pair.write_stages != 0;
         self.facts.push(Facts::of(&pair));
         self.pairs.push(pair);
-        self.pairs.len() - 1
     }
 
     fn stage(&mut self, stage: Stages) -> StageIndex {
@@ -371,6 +409,7 @@ impl PairTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn equal_accesses_share_a_number() {
@@ -404,11 +443,42 @@ mod tests {
     #[test]
     fn every_atom_this_library_knows_fits_a_set() {
         let mut t = PairTable::default();
-        let all = Access::new(
-            Stages::ALL_COMMANDS | Stages::HOST,
-            AccessFlags::MEMORY_READ | AccessFlags::MEMORY_WRITE,
-        );
-        t.intern(all);
+        t.intern(EVERYTHING);
         assert!(t.atom_count() <= 128 && t.stage_count() < 64, "{} {}", t.atom_count(), t.stage_count());
+    }
+
+    #[test]
+    fn accesses_beyond_the_last_number_stand_for_every_access() {
+        let mut t = PairTable::default();
+        let access = |i: u64| Access::new(Stages::COMPUTE_SHADER, AccessFlags::from_bits_retain(i << 36));
+        let seen: Vec<_> = (1..10_000).map(|i| t.intern(access(i))).collect();
+        assert_eq!((seen[0], seen[4094], seen[4095]), (1, 4095, BEYOND));
+        let late = t.intern(Access::VERTEX_STORAGE_WRITE);
+        assert_eq!((late, t.len()), (BEYOND, usize::from(BEYOND) + 1));
+        let mut other = PairTable::default();
+        let wanted = other.intern(EVERYTHING);
+        assert_eq!(t.get(late).atoms.len(), other.get(wanted).atoms.len());
+        assert_eq!(t.intern(access(1)), 1, "known ones keep their numbers");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever bits are named, and whatever a device is said to run: the numbers of stages and atoms fit their sets,
+        /// and a stage that is none is missing, unless all are named anyway.
+        #[test]
+        fn any_bits_fit(device: u64, named in prop::collection::vec(any::<(u64, u64)>(), 1..300)) {
+            let mut t = PairTable::new(Stages::from_bits_retain(device));
+            for (stages, access) in named {
+                let (stages, access) = (Stages::from_bits_retain(stages), AccessFlags::from_bits_retain(access));
+                let id = t.intern(Access::new(stages, access));
+                t.elsewhere(id);
+                let pair = t.get(id);
+                let flags = t.stage_flags(pair.stages);
+                prop_assert!(Stages::all().contains(flags), "{flags}");
+                prop_assert!(stages.contains(Stages::ALL_COMMANDS) || pair.missing.contains(stages - Stages::all()));
+            }
+            prop_assert!(t.stage_count() < 64 && t.atom_count() <= 128);
+        }
     }
 }

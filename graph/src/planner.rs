@@ -21,7 +21,7 @@ use crate::state::{By, GraphState, Mark, Part, RangeState, Written, note};
 use crate::uploads::UploadRule;
 use cache::{Asked, Cache, Found, Made, Reused};
 pub use cache::{PlanChange, PlanOrigin};
-use hazards::{NONE, ReadCell, Track};
+use hazards::{NONE, ReadCell, Track, Tracks};
 
 /// What a plan is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Planner {
 }
 
 /// Declaration order: the prologue's nodes come before the others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Positions {
     first: u32,
     len: u32,
@@ -64,8 +64,13 @@ pub(crate) struct Positions {
 
 impl Positions {
     fn new(graph: &FrameGraph) -> Self {
-        let len = graph.nodes.len() as u32;
+        let len = graph.len() as u32;
         Positions { first: graph.prologue.unwrap_or(0).min(len), len }
+    }
+
+    /// All nodes in declaration order: those of the prologue, and the rest.
+    pub(crate) fn nodes(self) -> [std::ops::Range<u32>; 2] {
+        [self.first..self.len, 0..self.first]
     }
 
     pub(crate) fn len(self) -> u32 {
@@ -177,7 +182,7 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        groups::run(positions, &self.resolved, &mut self.groups);
+        groups::run(graph, positions, &mut self.resolved, options.causes, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
             (graph, positions),
@@ -216,7 +221,7 @@ impl Planner {
         transfers::run(
             graph,
             positions,
-            (&self.resolved, &self.groups, &self.kept),
+            (&self.resolved, &mut self.groups, &self.kept),
             &self.levels,
             &mut self.transfers,
             &mut self.schedule,
@@ -271,31 +276,34 @@ impl Planner {
         }
         state.next_level = base + u64::from(self.levels.last()) + 1;
         self.keep_grouped(state, base);
+        if self.groups.alone {
+            return;
+        }
         let view = View { base, level: &self.levels.level, reads: &self.hazards.reads };
         for (local, index) in self.resolved.locals.iter().zip(0..) {
-            let tracks = self.hazards.tracks(index);
-            let tracks = tracks.as_slice();
-            if tracks.is_empty() {
-                continue;
-            }
-            if let Some(id) = local.backing {
-                state.lay(id, tracks, |track, range| view.enter(track, range));
+            let Some(id) = local.backing else { continue };
+            match self.hazards.tracks(index) {
+                Tracks::One(None) => {}
+                Tracks::One(Some(track)) => state.lay(id, &[track], |track, range| view.enter(track, range)),
+                Tracks::Many(tracks) => state.lay(id, tracks, |track, range| view.enter(track, range)),
             }
         }
     }
 
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
-        let Planner { groups, levels, hazards, resolved, .. } = self;
-        for group in &groups.groups {
-            let local = &resolved.locals[group.local as usize];
-            let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let mapped = !hazards.tracks(group.local).as_slice().is_empty();
-            let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-            let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-            let level = |u: &groups::Grouped| levels.level[u.position as usize];
-            let write = |u: &groups::Grouped| Written { start: u.start, end: u.end, level: level(u) };
-            state.overwrite(id, By { pair, base }, uploads.iter().map(write));
+        let Planner { groups, levels, resolved, schedule, .. } = self;
+        let (all, groups) = (groups.written(schedule), groups);
+        for (group, id, pair) in groups.unread(resolved) {
+            let uploads = all.get(group.range()).unwrap_or(&[]).iter();
+            let by = By { pair, base };
+            match levels.grouped {
+                Some(level) => state.overwrite(id, by, uploads.map(|u| Written::new(u, level))),
+                None => {
+                    let level = |u| levels.level[groups.position(u) as usize];
+                    state.overwrite(id, by, uploads.map(|u| Written::new(u, level(u))));
+                }
+            }
         }
     }
 }
@@ -320,7 +328,6 @@ fn fail(errors: &mut Vec<GraphError>) -> Result<(), PlanError> {
 }
 
 /// What is needed to turn this frame's tracks into marks.
-#[derive(Clone, Copy)]
 struct View<'a> {
     base: u64,
     level: &'a [u32],
@@ -329,29 +336,46 @@ struct View<'a> {
 
 impl View<'_> {
     fn mark(&self, node: u32, pair: u16) -> Mark {
-        Mark { pair, level: self.base + u64::from(self.level[node as usize]) }
+        Mark { pair, level: self.base + u64::from(self.level_of(node)) }
+    }
+
+    /// The newest of the reads from a place in the list on that are alike, and where the others begin.
+    #[inline]
+    fn newest(&self, head: u32) -> Option<(Mark, u32)> {
+        let first = self.reads.get(head as usize)?;
+        let (mut level, mut at) = (self.level_of(first.node), first.next);
+        while let Some(cell) = self.reads.get(at as usize).filter(|c| c.pair == first.pair) {
+            level = level.max(self.level_of(cell.node));
+            at = cell.next;
+        }
+        Some((Mark { pair: first.pair, level: self.base + u64::from(level) }, at))
+    }
+
+    #[inline]
+    fn level_of(&self, node: u32) -> u32 {
+        self.level.get(node as usize).copied().unwrap_or(0)
     }
 
     /// Adds the marks of a track to a range: a write replaces what was there.
+    #[inline]
     fn enter(&self, track: &Track, range: &mut RangeState) {
+        let mut newest = self.newest(track.reads);
         if track.write != NONE {
-            range.overwrite(self.mark(track.write, track.pair));
-        }
-        let Some(first) = self.reads.get(track.reads as usize) else { return };
-        // Neighbours are often alike.
-        let mut newest = self.mark(first.node, first.pair);
-        let mut at = first.next;
-        while let Some(cell) = self.reads.get(at as usize) {
-            let mark = self.mark(cell.node, cell.pair);
-            if mark.pair == newest.pair {
-                newest.level = newest.level.max(mark.level);
-            } else {
-                note(&mut range.reads, newest);
-                newest = mark;
+            range.rewrite(self.mark(track.write, track.pair));
+            match (newest, range.reads.as_mut_slice()) {
+                (None, []) => {}
+                // Most are read by one access, frame by frame.
+                (Some((mark, next)), [only]) => {
+                    *only = mark;
+                    newest = self.newest(next);
+                }
+                _ => range.reads.clear(),
             }
-            at = cell.next;
         }
-        note(&mut range.reads, newest);
+        while let Some((mark, next)) = newest {
+            note(&mut range.reads, mark);
+            newest = self.newest(next);
+        }
     }
 }
 

@@ -117,15 +117,21 @@ impl RangeState {
     /// Takes in a write of all of it.
     #[inline]
     pub(crate) fn overwrite(&mut self, mark: Mark) {
+        self.rewrite(mark);
+        if !self.reads.is_empty() {
+            self.reads.clear();
+        }
+    }
+
+    /// The same, but for the reads, which are over.
+    #[inline]
+    pub(crate) fn rewrite(&mut self, mark: Mark) {
         match self.writes.as_mut_slice() {
             [only] => *only = mark,
             _ => {
                 self.writes.clear();
                 self.writes.push(mark);
             }
-        }
-        if !self.reads.is_empty() {
-            self.reads.clear();
         }
         self.init = Init::Yes;
         self.coarsened = false;

@@ -51,12 +51,15 @@ pub struct UploadCosts {
 }
 
 impl UploadCosts {
-    /// What a region of `size` bytes costs as a copy, and scattered.
+    /// What regions of `bytes` bytes together cost as copies, and scattered.
     #[must_use]
-    pub const fn of_region(&self, size: u64) -> (u64, u64) {
+    pub const fn of_regions(&self, regions: u32, bytes: u64) -> (u64, u64) {
+        let regions = regions as u64;
         (
-            self.copy_region.saturating_add(size.saturating_mul(self.copy_byte)),
-            self.scatter_region.saturating_add(size.saturating_mul(self.scatter_byte)),
+            regions.saturating_mul(self.copy_region).saturating_add(bytes.saturating_mul(self.copy_byte)),
+            regions
+                .saturating_mul(self.scatter_region)
+                .saturating_add(bytes.saturating_mul(self.scatter_byte)),
         )
     }
 }

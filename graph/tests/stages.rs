@@ -84,3 +84,47 @@ fn a_stage_the_device_does_not_run_is_an_error_that_says_what_for() {
     let of = "for an explicit order".to_owned();
     assert_eq!(error.first, GraphError::StageNotOnDevice { pass: "first".into(), of, stages });
 }
+
+/// Reads that differ, each in stages where it can happen.
+fn reads() -> impl Iterator<Item = Access> {
+    let shaders: Vec<Stages> = Stages::SHADERS.iter().collect();
+    let kinds =
+        [AccessFlags::UNIFORM_READ, AccessFlags::SHADER_SAMPLED_READ, AccessFlags::SHADER_STORAGE_READ];
+    (1..1 << (shaders.len() + kinds.len())).filter_map(move |bits: u32| {
+        let stages: Stages =
+            (0..).zip(&shaders).filter(|(i, _)| bits >> i & 1 != 0).map(|(_, s)| *s).collect();
+        let rest = bits >> shaders.len();
+        let access: AccessFlags =
+            (0..).zip(kinds).filter(|(i, _)| rest >> i & 1 != 0).map(|(_, a)| a).collect();
+        (!stages.is_empty() && !access.is_empty()).then_some(Access::new(stages | Stages::HOST, access))
+    })
+}
+
+#[test]
+fn more_different_accesses_than_are_told_apart_are_an_error() {
+    let (mut state, a) = device(Stages::all());
+    let mut planner = Planner::new();
+    let mut all = reads().chain(reads().map(|r| Access::new(r.stages - Stages::HOST, r.access)));
+    let mut frame = FrameGraph::new();
+    for access in all.by_ref().take(4_000) {
+        frame.pass("reader").read(a, access).side_effects().finish();
+    }
+    planner.plan(&frame, &mut state).unwrap();
+    planner.commit(&mut state);
+
+    let mut more = FrameGraph::new();
+    for access in all.by_ref().take(200) {
+        more.pass("reader").read(a, access).side_effects().finish();
+    }
+    let error = planner.plan(&more, &mut state).unwrap_err();
+    assert!(matches!(error.first, GraphError::TooManyAccesses { limit: 4096, .. }), "{error}");
+
+    // What is known goes on, and an order between accesses that are not is one between all.
+    let mut known = FrameGraph::new();
+    let first = known.pass("first").read(a, reads().next().unwrap()).side_effects().finish();
+    let then = known.pass("then").side_effects().finish();
+    known.order_with(first, all.next().unwrap(), then, Access::INDEX_READ);
+    let schedule = planner.plan(&known, &mut state).unwrap();
+    let all = Stages::ALL_COMMANDS;
+    assert!(schedule.entries.iter().any(|e| e.dst_stages.contains(all)), "{:?}", schedule.entries);
+}

@@ -4,7 +4,9 @@ use super::faults::{DummyCalls, DummyFaultError, Subject};
 use super::memory::{Block, DeviceToken};
 use super::record::{Recorded, misfit};
 use super::{DummyBackend, DummyBackendConfig, DummyContext, DummyRecording, serve};
-use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
+use crate::{
+    MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkMemoryType, MkRecordInput, MkRecordPass,
+};
 use memkit_graph::UploadCosts;
 use slotmap::SlotMap;
 use std::ops::Range;
@@ -172,7 +174,7 @@ unsafe impl MkGpuBackend for DummyBackend {
         &self.capabilities
     }
 
-    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+    fn upload_costs(&self, _: MkMemoryType) -> Result<UploadCosts, MkError> {
         Ok(self.config().upload_costs)
     }
 

@@ -24,7 +24,7 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
     // Transfers are merged: one is where its first byte that is left goes, in its level.
     let level = schedule.order.iter().find(|p| p.node == node)?.level;
     let mut now = 0;
-    let uses = graph.uses(declared);
+    let uses = graph.uses(&declared);
     let to = uses.last()?;
     let at =
         |u: &Use| schedule.resources.iter().zip(0..).find(|(r, _)| **r == u.slice.resource).map(|(_, i)| i);

@@ -266,7 +266,7 @@ impl Recorded {
             let mut side = |pass: memkit_graph::PassId, extra| {
                 let start = self.order_accesses.len();
                 let node = input.graph.node(pass.index());
-                let uses = node.map_or(&[][..], |n| input.graph.uses(n));
+                let uses = node.map_or(&[][..], |n| input.graph.uses(&n));
                 match step(pass).and_then(|at| self.steps.get(at)) {
                     // Whatever way an upload was declared to write: the shader writes.
                     Some(Step::Scatter { .. }) => self.order_accesses.push(Access::COMPUTE_STORAGE_WRITE),

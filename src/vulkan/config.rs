@@ -25,7 +25,9 @@ pub struct VulkanConfig {
     /// Layers of the last years look across submissions by themselves, and 1.3.239 (Debian 12) is told to by the library.
     /// Others as old need `VK_LAYER_ENABLES=VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT` in the
     /// environment. Layers from 1.4 on look at what shaders access only with
-    /// `VK_LAYER_SYNCVAL_SHADER_ACCESSES_HEURISTIC=1` there.
+    /// `VK_LAYER_SYNCVAL_SHADER_ACCESSES_HEURISTIC=1` there. Some of 2026 object to execution dependencies that lead from
+    /// a read to a write by way of another stage; they do not where a barrier call has several entries, so under layers
+    /// above 1.4.309 a call of one gets a second, which orders nothing.
     pub sync_validation: bool,
     /// Names objects and labels passes for debuggers such as RenderDoc, where the loader has
     /// `VK_EXT_debug_utils`. Always on with `validation`.

@@ -30,9 +30,10 @@ pub(super) fn measure(
     gpu: &Arc<Gpu>,
     memory: &Arc<Memory>,
     scatter: &Scatter,
+    staging: MkMemoryType,
 ) -> Result<UploadCosts, MkError> {
     gpu.check()?;
-    let mut bench = Bench::new(gpu, memory)?;
+    let mut bench = Bench::new(gpu, memory, staging)?;
     let mut best = [u64::MAX; 6];
     for _ in 0..ROUNDS {
         let round = [
@@ -74,7 +75,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(gpu: &Arc<Gpu>, memory: &Arc<Memory>) -> Result<Self, MkError> {
+    fn new(gpu: &Arc<Gpu>, memory: &Arc<Memory>, staging: MkMemoryType) -> Result<Self, MkError> {
         let (pool, commands) = command_pool(gpu)?;
         let mut this = Bench {
             pool,
@@ -96,7 +97,7 @@ impl Bench {
         let make = |name, usage, kind| {
             memory.create(&MkBackendBufferDesc { name, size: LARGE, usage, memory: kind })
         };
-        this.staging = Some(make("upload costs", BufferUsage::TRANSFER_SRC, MkMemoryType::HostVisible)?);
+        this.staging = Some(make("upload costs", BufferUsage::TRANSFER_SRC, staging)?);
         this.target = Some(make("upload costs", BufferUsage::TRANSFER_DST, MkMemoryType::DeviceLocal)?);
         Ok(this)
     }

@@ -1,7 +1,7 @@
 //! The Vulkan instance: made here with its layer and messenger, or borrowed.
 
 use super::debug::c_str;
-use super::layers::{SyncChain, SyncSettings, VALIDATION, has};
+use super::layers::{SyncChain, SyncSettings, VALIDATION, has, loses_single_barriers};
 use super::{MkValidationLog, VulkanConfig};
 use crate::MkError;
 use ash::{Entry, ext, khr, vk};
@@ -14,6 +14,8 @@ pub(super) struct Instance {
     /// Whether `VK_EXT_debug_utils` is enabled.
     pub(super) debug_utils: bool,
     pub(super) log: MkValidationLog,
+    /// Whether its layer loses barriers, unless a call has several.
+    pub(super) loses_single_barriers: bool,
     owned: Option<Messenger>,
 }
 
@@ -114,7 +116,9 @@ impl Instance {
         })?;
         drop(loading);
         // From here on dropping `instance` cleans up.
-        let mut instance = Instance { raw, debug_utils, log, owned: Some(None) };
+        let loses_single_barriers =
+            sync.is_some() && layer.is_some_and(|l| loses_single_barriers(l.spec_version));
+        let mut instance = Instance { raw, debug_utils, log, loses_single_barriers, owned: Some(None) };
         if collect {
             let fns = ext::debug_utils::Instance::new(&entry, &instance.raw);
             // SAFETY: the extension is enabled, and the log outlives the messenger.
@@ -127,7 +131,8 @@ impl Instance {
 
     /// An instance of somebody else's; left alone on drop.
     pub(super) fn borrowed(raw: ash::Instance, debug_utils: bool) -> Self {
-        Instance { raw, debug_utils, log: MkValidationLog::default(), owned: None }
+        let log = MkValidationLog::default();
+        Instance { raw, debug_utils, log, loses_single_barriers: false, owned: None }
     }
 
     pub(super) fn is_owned(&self) -> bool {

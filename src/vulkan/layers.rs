@@ -48,6 +48,17 @@ impl SyncSettings {
     }
 }
 
+/// Whether a layer of `version` loses barriers, unless a call has several: true above 1.4.309.
+///
+/// Some of 2026 (1.4.363 is known to) remember a call of one global barrier by its masks, and apply what they remember
+/// when memory is accessed next. A barrier that served an earlier write of that memory is then not applied once more to a
+/// read since, though another barrier between leads from that read to it: the layer objects to a chain of execution
+/// dependencies that holds (Vulkan specification 7.1), and is silent if the first of the two equal barriers is left out.
+/// Calls of several barriers are applied at once.
+pub(super) fn loses_single_barriers(version: u32) -> bool {
+    version > vk::make_api_version(0, 1, 4, 309)
+}
+
 /// Whether an extension is in a list.
 pub(super) fn has(extensions: &[vk::ExtensionProperties], name: &CStr) -> bool {
     extensions.iter().any(|e| e.extension_name_as_c_str().is_ok_and(|n| n == name))
@@ -167,5 +178,11 @@ mod tests {
         assert_eq!(SyncSettings::choose(version(204), &list(&[old])), SyncSettings::Features);
         assert_eq!(SyncSettings::choose(version(296), &list(&[old, new])), SyncSettings::Features);
         assert_eq!(SyncSettings::choose(version(400), &list(&[new])), SyncSettings::Settings);
+    }
+
+    #[test]
+    fn layers_that_are_known_to_keep_barriers_get_them_as_they_are() {
+        let loses = |minor, patch| loses_single_barriers(vk::make_api_version(0, 1, minor, patch));
+        assert!(!loses(3, 239) && !loses(4, 309) && loses(4, 363));
     }
 }

@@ -36,7 +36,9 @@ pub use log::{MkValidationLog, MkValidationMessage, MkValidationSeverity};
 pub use memory::VulkanBuffer;
 pub use record::VulkanRecording;
 
-use crate::{MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkRecordInput, MkRecordPass};
+use crate::{
+    MkBackendBufferDesc, MkCapabilities, MkError, MkGpuBackend, MkMemoryType, MkRecordInput, MkRecordPass,
+};
 use ash::vk;
 use device::Gpu;
 use memkit_graph::{Queue, Stages, UploadCosts};
@@ -223,11 +225,11 @@ unsafe impl MkGpuBackend for VulkanBackend {
         &self.capabilities
     }
 
-    fn upload_costs(&self) -> Result<UploadCosts, MkError> {
+    fn upload_costs(&self, staging: MkMemoryType) -> Result<UploadCosts, MkError> {
         if !self.gpu.scatter {
             return Ok(UploadCosts::default());
         }
-        costs::measure(&self.gpu, &self.memory, &*self.recorders.scatter()?)
+        costs::measure(&self.gpu, &self.memory, &*self.recorders.scatter()?, staging)
     }
 
     fn buffer_size(buffer: &VulkanBuffer) -> u64 {

@@ -221,11 +221,14 @@ pub(super) unsafe fn record(
                 barrier(gpu, commands, scratch, input.schedule, call);
             }
             Command::Copy { from, to, regions } => {
-                let (from, to) = (buffer(&input, *from)?, buffer(&input, *to)?);
                 let regions = regions.start as usize..regions.end as usize;
-                let regions = scratch.regions.get(regions).filter(|r| !r.is_empty()).ok_or_else(misfit)?;
+                let regions = scratch.regions.get(regions).filter(|r| !r.is_empty());
+                let (Some(from), Some(to), Some(regions)) = (raw(&input, *from), raw(&input, *to), regions)
+                else {
+                    return Err(misfit());
+                };
                 // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
-                unsafe { gpu.device.cmd_copy_buffer(commands, from.raw(), to.raw(), regions) };
+                unsafe { gpu.device.cmd_copy_buffer(commands, from, to, regions) };
             }
             Command::Scatter { regions } => {
                 let Some(scatter) = &scatter else { return Err(misfit()) };
@@ -260,6 +263,17 @@ fn buffer(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<Vul
     input.buffer(at).ok_or_else(misfit)
 }
 
+/// Copies come by the thousand: the handle alone.
+#[inline]
+fn raw(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Option<vk::Buffer> {
+    let (buffers, at) = match at {
+        BufferRef::Local(at) => (input.buffers, at),
+        BufferRef::Host(at) => (input.host_buffers, at),
+    };
+    buffers.get(at as usize).map(VulkanBuffer::raw)
+}
+
+#[cold]
 pub(super) fn misfit() -> MkError {
     refused("record", "the schedule names something that was not given with it")
 }
@@ -307,6 +321,10 @@ fn barrier(
     }));
     if scratch.barriers.is_empty() && scratch.transfers.is_empty() {
         return;
+    }
+    if scratch.barriers.len() == 1 && gpu.instance.loses_single_barriers {
+        // One that orders nothing.
+        scratch.barriers.push(vk::MemoryBarrier2::default());
     }
     let info = vk::DependencyInfo::default()
         .memory_barriers(&scratch.barriers)

@@ -124,7 +124,7 @@ impl Device {
 
     /// Finds memory for the transients of a frame.
     fn add_transients(&mut self, graph: &FrameGraph, pool: &[Option<ResourceId>]) -> bool {
-        let named = (0..graph.len()).filter_map(|i| graph.node(i)).flat_map(|n| graph.uses(n));
+        let named = (0..graph.len()).filter_map(|i| graph.node(i)).flat_map(|n| graph.uses(&n));
         let sizes: Vec<u64> = graph.transients().map(|(_, t)| t.size).collect();
         for u in named {
             let Resource::Transient(id) = u.slice.resource else { continue };
@@ -154,7 +154,7 @@ impl Device {
             self.backend.record(input, &mut |index, cx| {
                 let node = graph.node(index as usize).unwrap();
                 let uses: Vec<(ResourceSlice, Mode)> =
-                    graph.uses(node).iter().map(|u| (u.slice, u.mode)).collect();
+                    graph.uses(&node).iter().map(|u| (u.slice, u.mode)).collect();
                 cx.dispatch(move |mem| {
                     let mut read = Vec::new();
                     for (slice, _) in uses.iter().filter(|u| reads(u.1)) {

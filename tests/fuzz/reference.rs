@@ -50,7 +50,7 @@ impl Reference {
         let mut transients: Vec<Memory> = sizes.map(|size| Memory::new(size, false)).collect();
         for index in frame.graph.declaration_order() {
             let node = frame.graph.node(index as usize).unwrap();
-            let uses = frame.graph.uses(node);
+            let uses = frame.graph.uses(&node);
             let unwritten =
                 Step { buffers: &mut self.buffers, transients: &mut transients }.run(index, node.kind, uses);
             self.reads_unwritten |= unwritten && ran.contains(&index);
@@ -146,7 +146,7 @@ pub fn staged(buffer: u32, at: u64) -> u8 {
 
 /// Frames whose reads can be followed byte by byte.
 pub fn names_known_buffers(graph: &FrameGraph, buffers: &HashMap<ResourceId, Memory>) -> bool {
-    (0..graph.len()).filter_map(|i| graph.node(i)).flat_map(|n| graph.uses(n)).all(|u| {
+    (0..graph.len()).filter_map(|i| graph.node(i)).flat_map(|n| graph.uses(&n)).all(|u| {
         match u.slice.resource {
             Resource::Persistent(id) => buffers.contains_key(&id),
             Resource::Transient(_) => true,

@@ -14,7 +14,7 @@ use memkit_gpu::graph::{
 };
 use memkit_gpu::{
     MkBackendBufferDesc, MkGpuBackend, MkMemoryType, MkRecordInput, MkValidationLog, MkValidationMessage,
-    VulkanBackend, VulkanBuffer, VulkanConfig,
+    VulkanBackend, VulkanBorrow, VulkanBuffer, VulkanConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Once;
@@ -76,6 +76,30 @@ impl Device {
         let pipelines = Some(Pipelines::new(backend.device()));
         let log = backend.validation_log();
         Device { backend, pipelines, cell: cell.max(16), log }
+    }
+
+    /// The same device as one that is lent: what is recorded there does not depend on the layer. The lender must not run
+    /// anything meanwhile, and must outlive it.
+    pub(crate) fn lend(&self) -> Self {
+        let own = &self.backend;
+        let borrow = VulkanBorrow {
+            instance: own.instance().clone(),
+            physical_device: own.physical_device(),
+            device: own.device().clone(),
+            queue: own.queue(),
+            queue_family: own.queue_family(),
+            queue_lock: None,
+            api_version: own.api_version(),
+            optional_stages: Stages::empty(),
+            buffer_device_address: own.capabilities().scatter_uploads,
+            storage_buffer_8bit_access: own.capabilities().scatter_uploads,
+            external_memory_host: false,
+            debug_utils: true,
+        };
+        // SAFETY: the lender made all of it so, outlives the borrower, and they take turns on one thread.
+        let backend = unsafe { VulkanBackend::from_raw(borrow) }.unwrap();
+        let pipelines = Some(Pipelines::new(backend.device()));
+        Device { backend, pipelines, cell: self.cell, log: self.log.clone() }
     }
 
     pub(crate) fn pipelines(&self) -> usize {

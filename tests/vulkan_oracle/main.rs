@@ -10,6 +10,7 @@
 
 mod acts;
 mod bodies;
+mod chain;
 mod device;
 mod mapped;
 mod pipelines;

@@ -68,7 +68,7 @@ fn declared(name: &str, graph: &FrameGraph, planned: &[Resource], state: &GraphS
     let mut totals = Totals::default();
     for (i, node) in (0..graph.len()).filter_map(|i| Some((i, graph.node(i)?))) {
         let uses: Vec<UseDump> = graph
-            .uses(node)
+            .uses(&node)
             .iter()
             .map(|u| {
                 let resource = places.get(&u.slice.resource).copied().unwrap_or(u32::MAX);
@@ -93,7 +93,7 @@ fn declared(name: &str, graph: &FrameGraph, planned: &[Resource], state: &GraphS
         };
         *counter += 1;
         nodes.push(NodeDump {
-            name: match graph.name(node) {
+            name: match graph.name(&node) {
                 "" => names::of_transfer(kind, &uses, &resources),
                 given => given.to_owned(),
             },
@@ -152,7 +152,7 @@ fn resources(
     for &r in planned {
         mark(r, &mut own_transients);
     }
-    let used = graph.declared_uses().iter().map(|u| (u.slice.resource, usage_for(u.access)));
+    let used = graph.declared_uses().map(|u| (u.slice.resource, usage_for(u.access)));
     let written = graph.host_writes.iter().map(|w| (w.resource, BufferUsage::empty()));
     for (r, usage) in used.chain(written) {
         places.entry(r).or_insert_with(|| {

@@ -105,7 +105,7 @@ impl Serialize for FrameGraph {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let transients =
             self.transients().map(|(name, t)| SavedTransient { name: name.into(), size: t.size });
-        let nodes = self.nodes.iter().map(|node| save_node(self, node));
+        let nodes = (0..self.len()).filter_map(|i| self.node(i)).map(|node| save_node(self, &node));
         let orders = self.orders.iter().map(|order| save_order(self, order));
         let saved = Saved {
             transients: transients.collect(),
@@ -162,7 +162,7 @@ fn save_slice(graph: &FrameGraph, slice: &ResourceSlice) -> Result<SavedSlice, &
 
 fn save_order(graph: &FrameGraph, order: &Order) -> Result<SavedOrder, &'static str> {
     let own = |id: PassId| {
-        let known = id.frame == graph.serial && id.index() < graph.nodes.len();
+        let known = id.frame == graph.serial && id.index() < graph.len();
         known.then_some(id.index).ok_or("an order names a pass of another frame")
     };
     Ok(SavedOrder {

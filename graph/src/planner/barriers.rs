@@ -11,17 +11,19 @@ mod entries;
 mod flags;
 mod needs;
 mod prune;
+mod repeat;
 mod widen;
 
 use super::Positions;
-use super::hazards::{Hazards, Source};
+use super::hazards::{Hazards, Relation, Source};
 use super::order::{self, Levels};
 use crate::coverage::{Coverage, EntryScopes};
 use crate::pairs::{AtomIndex, PairId, PairTable};
 use crate::schedule::{BarrierCall, Schedule};
 use causes::PendingCause;
-use earlier::Earlier;
+use earlier::{Earlier, Served};
 use needs::Needs;
+use repeat::Repeat;
 
 /// The outcome beside what goes into the schedule, and the memory the phase needs.
 #[derive(Debug, Default)]
@@ -30,24 +32,22 @@ pub(crate) struct Calls {
     pub(crate) scopes: Vec<EntryScopes>,
     needs: Needs,
     /// Relations already asked for in the current call.
-    asked: Vec<(PairId, PairId, Asked)>,
+    asked: Vec<Relation>,
+    /// What the current call is asked for, if that is one relation to the level right above: not among the needs yet.
+    alone: Option<Whole>,
+    repeat: Repeat,
     /// Hazards of the current call against earlier frames.
     earlier: Vec<Earlier>,
+    served: Served,
     chains: widen::Chains,
     /// Writes that an entry of an earlier call was widened for in the current one.
     widened: Vec<(AtomIndex, u32)>,
     pending_causes: Vec<PendingCause>,
     scratch: Coverage,
-    last: entries::Last,
 }
 
-/// Which dependencies were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Memory,
-    Exec,
-    Both,
-}
+/// All that one access wrote towards all of another.
+pub(super) type Whole = (PairId, PairId);
 
 /// What the phase looks at.
 #[derive(Clone, Copy)]
@@ -76,7 +76,8 @@ impl Frame<'_> {
 pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, schedule: &mut Schedule) {
     out.scopes.clear();
     out.chains.clear();
-    out.last = None;
+    out.repeat.clear();
+    out.served = Served::default();
     let levels = frame.levels;
     for level in 1..=levels.last().max(levels.host.unwrap_or(0)) {
         out.begin_call();
@@ -87,18 +88,22 @@ pub(crate) fn run(frame: Frame<'_>, cover: &mut Coverage, out: &mut Calls, sched
         out.ask_level(frame, level, cover, schedule);
         if host {
             for hazard in &frame.hazards.host {
-                out.ask(frame.pairs, cover, frame.level_of(hazard.src), *hazard);
+                out.ask(frame, level, cover, *hazard);
             }
         }
         out.end_call(frame, level, cover, schedule);
     }
-    schedule.causes.sort_by_key(|c| c.entry);
+    if frame.causes {
+        schedule.causes.sort_by_key(|c| c.entry);
+    }
 }
 
 impl Calls {
+    #[inline]
     fn begin_call(&mut self) {
         self.needs.clear();
         self.asked.clear();
+        self.alone = None;
         self.earlier.clear();
         self.widened.clear();
     }
@@ -109,19 +114,20 @@ impl Calls {
         let Frame { pairs, hazards, levels, .. } = frame;
         for &position in levels.nodes(level) {
             for hazard in order::of(hazards, position) {
-                match hazard.src {
-                    Source::Node(_) => self.ask(pairs, cover, frame.level_of(hazard.src), *hazard),
+                match hazard.src() {
+                    Source::Node(_) => self.ask(frame, level, cover, *hazard),
                     Source::Earlier(level) => self.note_earlier(pairs, cover, level, *hazard),
                 }
             }
         }
         for hazard in levels.owed(level) {
-            if let Source::Earlier(level) = hazard.src {
+            if let Source::Earlier(level) = hazard.src() {
                 self.note_earlier(pairs, cover, level, *hazard);
             }
         }
         if !self.earlier.is_empty() {
-            self.ask_earlier(pairs, cover, schedule);
+            self.enter_alone(pairs);
+            self.ask_earlier((frame, level), cover, schedule);
         }
     }
 
@@ -129,16 +135,21 @@ impl Calls {
     fn end_call(&mut self, frame: Frame<'_>, level: u32, cover: &mut Coverage, schedule: &mut Schedule) {
         let boundary = frame.base + u64::from(level);
         let first = schedule.entries.len();
-        let (scopes, entries) = (&mut self.scopes, &mut schedule.entries);
-        let last = &mut self.last;
-        entries::make(
-            &mut self.needs,
-            &mut entries::Out { pairs: frame.pairs, scopes, entries, first, last },
-        );
-        cover.apply(&self.scopes[first..], boundary, &mut self.scratch);
+        let alone = self.alone;
+        if !self.make_again(boundary, cover, schedule) {
+            self.enter_alone(frame.pairs);
+            let (scopes, entries) = (&mut self.scopes, &mut schedule.entries);
+            entries::make(&mut self.needs, &mut entries::Out { pairs: frame.pairs, scopes, entries, first });
+            let made = &self.scopes[first..];
+            cover.apply(made, boundary, &mut self.scratch);
+            let entries = &schedule.entries[first..];
+            self.repeat.note(alone, made, entries, schedule.barriers.len(), cover);
+            self.chains.note(&self.needs, &self.scopes, schedule, first, boundary);
+        }
         let entries = first as u32..schedule.entries.len() as u32;
-        self.chains.note(&self.needs, &self.scopes, schedule, entries.clone(), boundary);
-        self.name_causes(frame, entries.clone(), schedule);
+        if frame.causes {
+            self.name_causes(frame, entries.clone(), schedule);
+        }
         schedule.barriers.push(BarrierCall { level, entries });
     }
 }

@@ -10,7 +10,7 @@ mod why;
 use super::Positions;
 use super::groups::Groups;
 use super::resolve::{Local, Resolved, ResolvedUse};
-use crate::frame::{FrameGraph, Mode, NodeKind};
+use crate::frame::{Entry, FrameGraph, Mode};
 use crate::schedule::CullReason;
 use ranges::Ranges;
 use why::Why;
@@ -112,17 +112,17 @@ pub(crate) fn run(
     out: &mut Kept,
 ) {
     out.clear();
-    out.keep.resize(graph.nodes.len(), true);
-    if resolved.all_needed && groups.uploads.len() == resolved.uploads.len() {
+    out.keep.resize(graph.len(), true);
+    if resolved.all_needed && groups.len as usize == graph.uploads.len() {
         return;
     }
     begin((resolved, groups), out);
     for position in groups.positions().rev() {
         let node_index = positions.node(position);
-        let node = &graph.nodes[node_index as usize];
-        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-        let needed =
-            node.side_effects || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u));
+        let entry = graph.entry(node_index);
+        let uses = resolved.uses_of(entry);
+        let needed = entry.has_side_effects()
+            || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u));
         if !needed {
             out.why.begin(graph, positions, resolved, &out.keep, position);
             out.culled.push((node_index, out.why.reason(uses)));
@@ -130,7 +130,7 @@ pub(crate) fn run(
             continue;
         }
         out.keep[position as usize] = true;
-        if let (NodeKind::Upload { .. }, [u]) = (node.kind, uses) {
+        if let (Entry::Upload(_), [u]) = (entry, uses) {
             keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
         }
         need(uses, &resolved.locals, &mut out.live);

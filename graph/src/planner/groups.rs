@@ -7,20 +7,11 @@
 
 use super::Positions;
 use super::radix::{self, Keyed};
-use super::resolve::{Resolved, Upload};
-use crate::resource::HostSlice;
-
-/// An upload in a group.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grouped {
-    /// Destination, half-open.
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) from: HostSlice,
-    pub(crate) local: u32,
-    /// Place in declaration order.
-    pub(crate) position: u32,
-}
+use super::resolve::Resolved;
+use crate::frame::{self, FrameGraph};
+use crate::pairs::PairId;
+use crate::resource::ResourceId;
+use crate::schedule::{CopyRegion, Schedule};
 
 /// The uploads to one buffer.
 #[derive(Clone, Copy, Debug)]
@@ -34,127 +25,324 @@ pub(crate) struct Group {
 /// The outcome, and the memory the phase needs.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    /// What is in groups: by local resource, then ascending.
-    pub(crate) uploads: Vec<Grouped>,
+    /// What is in groups: by local resource, then ascending at the destination. One an upload, unless the frame has
+    /// [nothing else](Self::alone).
+    pub(crate) uploads: Vec<CopyRegion>,
     pub(crate) groups: Vec<Group>,
+    /// How many uploads are in groups.
+    pub(crate) len: u32,
     /// Positions that are in no group, as ascending half-open ranges.
     pub(crate) walked: Vec<(u32, u32)>,
-    /// Whether the uploads come from more than one staging buffer.
-    pub(crate) mixed: bool,
-    /// Per local resource: whether its uploads are a group.
+    /// Whether the frame is nothing but grouped uploads to buffers the host does not look at, and no causes are asked
+    /// for. Then all run at one level, nothing names a single one, and those that continue each other in staging memory
+    /// and at their destination are one.
+    pub(crate) alone: bool,
+    positions: Positions,
+    /// The staging buffer of all uploads, or of the first.
+    host: u32,
+    /// The staging buffer of each of `uploads`, if there are several.
+    hosts: Vec<u32>,
+    /// Per local resource: whether its uploads are a group. Empty if all are.
     grouped: Vec<bool>,
+    packed: Vec<u64>,
     order: Vec<Keyed>,
     spare: Vec<Keyed>,
+    spare_packed: Vec<u64>,
+}
+
+impl Group {
+    /// Where its uploads are in [`Groups::uploads`].
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.begin as usize..self.end as usize
+    }
 }
 
 impl Groups {
-    /// Where a group's uploads are in [`uploads`](Self::uploads).
-    pub(crate) fn range(&self, group: &Group) -> std::ops::Range<usize> {
-        let end = (group.end as usize).min(self.uploads.len());
-        (group.begin as usize).min(end)..end
+    /// The group that the upload at this place is in.
+    pub(crate) fn group_of(&self, index: u32) -> Option<&Group> {
+        let end = self.groups.partition_point(|group| group.begin <= index);
+        self.groups.get(end.checked_sub(1)?)
+    }
+
+    /// Where the uploads of groups are once the schedule is made: that has them as they are, if there is nothing else.
+    pub(crate) fn written<'a>(&'a self, schedule: &'a Schedule) -> &'a [CopyRegion] {
+        if self.uploads.is_empty() { &schedule.regions } else { &self.uploads }
+    }
+
+    /// The groups that nothing reads, with the persistent resource and the access it is written by.
+    pub(crate) fn unread<'a>(
+        &'a self,
+        resolved: &'a Resolved,
+    ) -> impl Iterator<Item = (&'a Group, ResourceId, PairId)> {
+        self.groups.iter().filter_map(|group| {
+            let local = resolved.locals.get(group.local as usize)?;
+            let pair = resolved.upload_pairs[usize::from(local.scattered)];
+            let id = local.backing.filter(|_| !local.read() && !local.host_visible)?;
+            Some((group, id, pair))
+        })
+    }
+
+    /// The uploads of a group.
+    pub(crate) fn of(&self, group: &Group) -> &[CopyRegion] {
+        self.uploads.get(group.range()).unwrap_or(&[])
+    }
+
+    /// Place of an upload in declaration order.
+    pub(crate) fn position(&self, upload: &CopyRegion) -> u32 {
+        self.positions.of(upload.node)
+    }
+
+    /// The staging buffer of the upload at this place of [`uploads`](Self::uploads).
+    pub(crate) fn host(&self, index: usize) -> u32 {
+        self.hosts.get(index).copied().unwrap_or(self.host)
+    }
+
+    /// Whether the uploads come from more than one staging buffer.
+    pub(crate) fn mixed(&self) -> bool {
+        !self.hosts.is_empty()
     }
 
     /// The positions that are walked one by one.
     pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = u32> + Clone + '_ {
         self.walked.iter().flat_map(|&(begin, end)| begin..end)
     }
+
+    fn is_grouped(&self, local: u32) -> bool {
+        self.grouped.is_empty() || self.grouped.get(local as usize).copied().unwrap_or(false)
+    }
 }
 
 /// Finds the groups.
-pub(crate) fn run(positions: Positions, resolved: &Resolved, out: &mut Groups) {
-    out.uploads.clear();
-    out.groups.clear();
+pub(crate) fn run(
+    graph: &FrameGraph,
+    positions: Positions,
+    resolved: &mut Resolved,
+    causes: bool,
+    out: &mut Groups,
+) {
     out.walked.clear();
-    if resolved.uploads.is_empty() {
+    out.grouped.clear();
+    out.positions = positions;
+    out.alone = false;
+    clear(out);
+    if graph.uploads.is_empty() {
         out.walked.push((0, positions.len()));
         return;
     }
-    out.grouped.clear();
-    out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled));
-    sort(positions, resolved, out);
-    cut(out);
-    leave_walked(positions, resolved, out);
+    if resolved.locals.iter().any(|l| l.entangled()) {
+        out.grouped.extend(resolved.locals.iter().map(|l| !l.entangled()));
+    }
+    out.alone = !causes
+        && out.grouped.is_empty()
+        && graph.uploads.len() == positions.len() as usize
+        && resolved.locals.iter().all(|l| !l.host_visible);
+    gather(graph, resolved, out);
+    if !out.alone {
+        resolved.settle_uploads(graph);
+        leave_walked(graph, positions, resolved, out);
+    }
+}
+
+fn clear(out: &mut Groups) {
+    out.uploads.clear();
+    out.groups.clear();
+    out.hosts.clear();
+    out.len = 0;
 }
 
 /// Copies the uploads of the buffers in question, in order.
-fn sort(positions: Positions, resolved: &Resolved, out: &mut Groups) {
-    let Groups { uploads, grouped, order, spare, .. } = out;
-    let from = &resolved.uploads;
-    let entangled = resolved.locals.iter().any(|l| l.entangled);
-    let (mut last, mut sorted) = ((0, 0), true);
-    order.clear();
-    order.extend((0u32..).zip(from).map(|(index, u)| {
-        sorted &= last <= (u.local, u.start);
-        last = (u.local, u.start);
-        Keyed { key: u.start, index }
-    }));
-    if entangled {
-        order.retain(|item| grouped[from[item.index as usize].local as usize]);
+fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
+    out.host = graph.uploads.first().map_or(0, |u| u.buffer);
+    let mut packed = std::mem::take(&mut out.packed);
+    let mut order = std::mem::take(&mut out.order);
+    let len = graph.uploads.len();
+    let from = (graph, resolved);
+    if resolved.together.ascend && out.grouped.is_empty() {
+        cut(from, len, |place| place, out);
+    } else if pack(from, &out.grouped, &mut packed) {
+        radix::sort_packed(&mut packed, &mut out.spare_packed);
+        let packed = packed.as_slice();
+        cut(from, packed.len(), |place| packed[place] as u32 as usize, out);
+    } else {
+        sort(from, &out.grouped, &mut order, &mut out.spare);
+        cut(from, order.len(), |place| order[place].index as usize, out);
     }
-    if !sorted {
-        radix::sort(order, spare);
-        if resolved.locals.len() > 1 {
-            order.iter_mut().for_each(|item| item.key = from[item.index as usize].local.into());
-            radix::sort(order, spare);
-        }
-    }
-    let buffer = from.first().map_or(0, |u| u.from.buffer);
-    let mut mixed = 0;
-    uploads.extend(order.iter().map(|item| {
-        let Upload { start, end, from, local, node } = from[item.index as usize];
-        mixed |= from.buffer ^ buffer;
-        Grouped { start, end, from, local, position: positions.of(node) }
-    }));
-    out.mixed = mixed != 0;
+    out.packed = packed;
+    out.order = order;
 }
 
-/// Makes a group of each buffer's uploads, and takes those out that overlap.
-fn cut(out: &mut Groups) {
-    let Groups { uploads, groups, grouped, .. } = out;
-    let mut open = Group { local: u32::MAX, begin: 0, end: 0 };
-    let (mut reached, mut disjoint) = (0, true);
-    let mut overlapping = false;
-    let mut close = |group: Group, disjoint: bool| {
-        if disjoint && group.begin < group.end {
-            groups.push(group);
-        } else if let Some(grouped) = grouped.get_mut(group.local as usize) {
-            *grouped = false;
-            overlapping = true;
-        }
+/// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
+/// the lower. False if there are too many bits of it.
+fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &mut Vec<u64>) -> bool {
+    let differ = resolved.together.starts;
+    let low = differ.trailing_zeros().min(u64::BITS - 1);
+    let width = u64::BITS - (differ >> low).leading_zeros();
+    let locals = usize::BITS - resolved.locals.len().saturating_sub(1).leading_zeros();
+    if width + locals > u32::BITS {
+        return false;
+    }
+    let mask = (1u64 << width) - 1;
+    let place = |(index, u): (u64, &frame::Upload)| (u.to.slice.start >> low & mask) << u32::BITS | index;
+    let all = (0..).zip(&graph.uploads);
+    packed.clear();
+    if locals == 0 && grouped.is_empty() {
+        packed.extend(all.map(place));
+        return true;
+    }
+    let all = all.zip(&resolved.upload_locals);
+    let all = all.filter(|(_, local)| grouped.is_empty() || grouped[**local as usize]);
+    packed.extend(all.map(|(u, &local)| place(u) | u64::from(local) << (width + u32::BITS)));
+    true
+}
+
+/// Sorts by local resource, then start, whatever these are.
+fn sort(
+    (graph, resolved): (&FrameGraph, &Resolved),
+    grouped: &[bool],
+    order: &mut Vec<Keyed>,
+    spare: &mut Vec<Keyed>,
+) {
+    let locals = &resolved.upload_locals;
+    let is_grouped = |local: u32| grouped.is_empty() || grouped[local as usize];
+    let all = (0u32..).zip(&graph.uploads).zip(locals);
+    order.clear();
+    let all = all.filter(|(_, local)| is_grouped(**local));
+    order.extend(all.map(|((index, u), _)| Keyed { key: u.to.slice.start, index }));
+    radix::sort(order, spare);
+    if resolved.locals.len() > 1 {
+        order.iter_mut().for_each(|item| item.key = locals[item.index as usize].into());
+        radix::sort(order, spare);
+    }
+}
+
+/// Makes a group of each buffer's uploads, and leaves out those that overlap. `at` says which upload comes at each of `len`
+/// places.
+fn cut(from: (&FrameGraph, &Resolved), len: usize, at: impl Fn(usize) -> usize + Copy, out: &mut Groups) {
+    fill(from, len, at, out);
+    if out.alone && !out.grouped.is_empty() {
+        // Not alone after all: those that continue each other stay apart.
+        out.alone = false;
+        clear(out);
+        fill(from, len, at, out);
+    }
+    out.len = match out.grouped.is_empty() {
+        true => len as u32,
+        false => out.uploads.iter().map(|u| u.merged).sum(),
     };
-    for upload in &*uploads {
-        if upload.local != open.local {
-            close(open, disjoint);
-            (open.local, open.begin) = (upload.local, open.end);
-            (reached, disjoint) = (0, true);
+}
+
+fn fill(
+    (graph, resolved): (&FrameGraph, &Resolved),
+    len: usize,
+    at: impl Fn(usize) -> usize + Copy,
+    out: &mut Groups,
+) {
+    let (locals, uploads) = (resolved.upload_locals.as_slice(), graph.uploads.as_slice());
+    let mut end = 0;
+    while end < len {
+        let begin = end;
+        let local = locals[at(begin)];
+        end = if resolved.locals.len() == 1 { len } else { begin + 1 };
+        while end < len && locals[at(end)] == local {
+            end += 1;
         }
-        disjoint &= reached <= upload.start;
-        reached = upload.end;
-        open.end += 1;
+        if !out.is_grouped(local) {
+            continue;
+        }
+        let size = resolved.locals[local as usize].size;
+        let first = out.uploads.len();
+        let region = |place: usize| {
+            let u = &uploads[at(place)];
+            let (start, end) = u.range(size);
+            CopyRegion { src: u.offset, dst: start, size: end - start, node: u.node, merged: 1 }
+        };
+        if end == begin + 1 && !resolved.together.mixed {
+            out.uploads.push(region(begin));
+            out.groups.push(Group { local, begin: first as u32, end: first as u32 + 1 });
+            continue;
+        }
+        out.uploads.extend((begin..end).map(region));
+        if resolved.together.mixed {
+            out.hosts.extend((begin..end).map(|place| uploads[at(place)].buffer));
+        }
+        match look(&out.uploads[first..]) {
+            Neighbours::Overlap => {
+                out.uploads.truncate(first);
+                out.hosts.truncate(first);
+                out.grouped.resize(resolved.locals.len(), true);
+                out.grouped[local as usize] = false;
+                continue;
+            }
+            Neighbours::Touch if out.alone => merge(first, &mut out.uploads, &mut out.hosts),
+            _ => {}
+        }
+        out.groups.push(Group { local, begin: first as u32, end: out.uploads.len() as u32 });
     }
-    close(open, disjoint);
-    if !overlapping {
-        return;
+}
+
+/// How the regions of a buffer are to each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neighbours {
+    Apart,
+    /// Some continue another, if they come from one staging buffer.
+    Touch,
+    Overlap,
+}
+
+/// Looks at ascending regions.
+#[inline]
+fn look(regions: &[CopyRegion]) -> Neighbours {
+    let (mut touch, mut overlap) = (false, false);
+    let Some((first, rest)) = regions.split_first() else { return Neighbours::Apart };
+    let (mut read, mut reached) = (first.src + first.size, first.dst + first.size);
+    for r in rest {
+        overlap |= r.dst < reached;
+        touch |= (r.dst, r.src) == (reached, read);
+        (read, reached) = (r.src + r.size, r.dst + r.size);
     }
-    uploads.retain(|u| grouped[u.local as usize]);
-    let mut begin = 0;
-    for group in groups {
-        let len = group.end - group.begin;
-        (group.begin, group.end) = (begin, begin + len);
-        begin += len;
+    match (overlap, touch) {
+        (true, _) => Neighbours::Overlap,
+        (_, true) => Neighbours::Touch,
+        _ => Neighbours::Apart,
     }
+}
+
+/// Makes one region of those, from `first` on, that continue each other.
+fn merge(first: usize, regions: &mut Vec<CopyRegion>, hosts: &mut Vec<u32>) {
+    let mut kept = first;
+    for next in first + 1..regions.len() {
+        let (region, mut last) = (regions[next], regions[kept]);
+        let one_host = hosts.is_empty() || hosts[next] == hosts[kept];
+        if one_host && (last.dst + last.size, last.src + last.size) == (region.dst, region.src) {
+            last.size += region.size;
+            last.merged += 1;
+            last.node = last.node.min(region.node);
+            regions[kept] = last;
+            continue;
+        }
+        kept += 1;
+        regions[kept] = region;
+        if !hosts.is_empty() {
+            hosts[kept] = hosts[next];
+        }
+    }
+    regions.truncate(kept + 1);
+    hosts.truncate(kept + 1);
 }
 
 /// Notes what is left: all positions but those of grouped uploads.
-fn leave_walked(positions: Positions, resolved: &Resolved, out: &mut Groups) {
-    // Those of the prologue come first.
-    let split = resolved.uploads.partition_point(|u| u.node < positions.first);
-    let (later, first) = resolved.uploads.split_at(split);
-    let mut at = 0;
-    if out.uploads.len() as u32 == positions.len() {
+fn leave_walked(graph: &FrameGraph, positions: Positions, resolved: &Resolved, out: &mut Groups) {
+    if out.len == positions.len() {
         return;
     }
-    for upload in first.iter().chain(later).filter(|u| out.grouped[u.local as usize]) {
+    // Those of the prologue come first.
+    let split = graph.uploads.partition_point(|u| u.node < positions.first);
+    let all = graph.uploads.iter().zip(&resolved.upload_locals);
+    let mut at = 0;
+    for (upload, &local) in all.clone().skip(split).chain(all.take(split)) {
+        if !out.is_grouped(local) {
+            continue;
+        }
         let position = positions.of(upload.node);
         if at < position {
             out.walked.push((at, position));

@@ -6,6 +6,7 @@
 
 mod covered;
 pub(crate) mod grouped;
+mod hazard;
 mod uses;
 mod whole;
 
@@ -16,35 +17,17 @@ use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
 use crate::access::Access;
 use crate::coverage::Coverage;
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, Mode, NodeKind, Order};
+use crate::frame::{FrameGraph, Mode, Order};
 use crate::pairs::{PairId, PairTable};
 use crate::schedule::HazardKind;
 use crate::state::GraphState;
 use covered::Covered;
+pub(crate) use hazard::{Hazard, Relation, Source};
 use smallvec::SmallVec;
 use std::ops::Range;
-use uses::{judge_write, keep_write, read, write};
 use whole::{Used, Whole};
 
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// Who comes first in a hazard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A kept node, by position.
-    Node(u32),
-    /// Something at this level of an earlier frame.
-    Earlier(u64),
-}
-
-/// One hazard; whose it is follows from where it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hazard {
-    pub(crate) src: Source,
-    pub(crate) src_pair: PairId,
-    pub(crate) dst_pair: PairId,
-    pub(crate) kind: HazardKind,
-}
 
 /// What a cause says beyond its hazard.
 #[derive(Clone, Debug)]
@@ -106,18 +89,20 @@ pub(crate) struct Hazards {
     pub(crate) grouped: grouped::Owed,
     orders: Vec<(u32, Order)>,
     covered: Covered,
+    /// Where the hazards of the node that is walked begin in `list`.
+    first: usize,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
-    /// The hazards of the node that is walked that stand for others: one a relation, so few.
-    standing: Vec<Standing>,
+    near: Near,
 }
 
-/// A hazard in `list`, and what it is compared by.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    relation: u64,
+/// The hazard that the node that is walked got last, as far as others are compared with it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Near {
+    /// Between two times the access that is nothing, if there is none.
+    relation: Relation,
+    /// Of its source.
     level: u32,
-    at: u32,
 }
 
 /// What the walk looks at beside the map.
@@ -126,9 +111,14 @@ struct Walk<'a> {
     state: &'a GraphState,
     cover: &'a Coverage,
     positions: Positions,
+    locals: &'a [Local],
     causes: bool,
+    /// Whether a hazard may stand for others without a trace of these.
+    forget: bool,
     /// The accesses of uploads: copied and scattered.
     uploads: [PairId; 2],
+    pairs: &'a mut PairTable,
+    errors: &'a mut Vec<GraphError>,
 }
 
 /// Walks the frame forwards.
@@ -143,16 +133,21 @@ pub(crate) fn run(
     out: &mut Hazards,
     errors: &mut Vec<GraphError>,
 ) {
-    begin(resolved, graph.nodes.len(), out);
+    // Grouped uploads that are alone need no places of their own.
+    let nodes = if groups.alone { 0 } else { positions.len() };
+    begin(resolved, nodes as usize, out);
     out.only_passes = groups.uploads.is_empty();
     out.forward = collect_orders(graph, positions, kept, &mut out.orders);
     let mut pairs = std::mem::replace(&mut state.pairs, PairTable::vacant());
     let uploads = resolved.upload_pairs;
+    let locals = resolved.locals.as_slice();
     out.covered.begin(&pairs);
-    let walk = Walk { graph, state, cover, positions, causes, uploads };
-    grouped::enter(&walk, &pairs, (resolved, groups), out);
+    let forget = out.forward && !causes;
+    let pairs_of = &mut pairs;
+    let mut walk =
+        Walk { graph, state, cover, positions, locals, causes, forget, uploads, pairs: pairs_of, errors };
+    grouped::enter(&walk, (resolved, groups), out);
     let mut parts = kept.parts.as_slice();
-    let mut orders = 0;
     for &(begin, end) in &groups.walked {
         out.skip_to(begin, causes);
         for position in begin..end {
@@ -161,66 +156,57 @@ pub(crate) fn run(
                 parts = &parts[1..];
             }
             if kept.keep[position as usize] {
-                node(&walk, &mut pairs, position, resolved, parts, &mut orders, out, errors);
+                node(&mut walk, position, resolved, parts, out);
             }
             out.level[position as usize] = out.above;
         }
     }
-    out.skip_to(positions.len(), causes);
+    out.skip_to(nodes, causes);
     out.begin_node(causes);
-    host(&mut pairs, &resolved.locals, out);
+    host(walk.pairs, locals, out);
     state.pairs = pairs;
 }
 
 /// Enters the uses of one node that is kept; `parts` begins with those of it, if it is kept in part only.
-#[expect(clippy::too_many_arguments, reason = "one step of the walk")]
-fn node(
-    walk: &Walk<'_>,
-    pairs: &mut PairTable,
-    position: u32,
-    resolved: &Resolved,
-    parts: &[Part],
-    orders: &mut usize,
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) {
-    let node = &walk.graph.nodes[walk.positions.node(position) as usize];
-    let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-    let locals = resolved.locals.as_slice();
-    out.only_passes &= node.kind == NodeKind::Pass;
-    while let Some((then, order)) = out.orders.get(*orders).copied()
-        && then <= position
-    {
-        *orders += 1;
-        explicit(walk, pairs, order, resolved, out);
+#[inline]
+fn node(walk: &mut Walk<'_>, position: u32, resolved: &Resolved, parts: &[Part], out: &mut Hazards) {
+    let entry = walk.graph.entry(walk.positions.node(position));
+    let uses = resolved.uses_of(entry);
+    out.only_passes &= entry.is_pass();
+    while let Some((_, order)) = out.orders.pop_if(|o| o.0 <= position) {
+        explicit(walk, order, resolved, out);
     }
     if parts.first().is_some_and(|p| p.position == position) {
         for part in parts.iter().take_while(|p| p.position == position) {
             let u = ResolvedUse { start: part.start, end: part.end, whole: false, ..uses[0] };
-            write(walk, pairs, position, &u, locals, out, errors);
+            uses::write(walk, position, &u, out);
         }
         return;
     }
+    enter(walk, position, uses, out);
+}
+
+/// Enters the uses of one node: what it reads, then what it writes.
+#[inline(never)]
+fn enter(walk: &mut Walk<'_>, position: u32, uses: &[ResolvedUse], out: &mut Hazards) {
     let mut writes = 0;
+    let mut last = uses.first();
     for u in uses {
-        if u.mode == Mode::Read {
-            read(walk, pairs, position, u, locals, out, errors);
-        } else {
+        if u.mode != Mode::Read {
             writes += 1;
+            last = Some(u);
+        } else if !whole::read(walk, position, u, out) {
+            uses::read(walk, position, u, out);
         }
     }
-    if writes == 1 {
-        if let Some(u) = uses.iter().find(|u| u.writes()) {
-            write(walk, pairs, position, u, locals, out, errors);
+    match last {
+        Some(u) if writes == 1 => {
+            if !whole::write(walk, position, u, out) {
+                uses::write(walk, position, u, out);
+            }
         }
-    } else if writes > 1 {
-        // One write must not hide from another what was there before the pass.
-        for u in uses.iter().filter(|u| u.writes()) {
-            judge_write(walk, pairs, position, u, locals, out, errors);
-        }
-        for u in uses.iter().filter(|u| u.writes()) {
-            keep_write(walk, pairs, position, u, locals, out);
-        }
+        _ if writes > 1 => uses::write_several(walk, position, uses, out),
+        _ => {}
     }
 }
 
@@ -243,7 +229,7 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.wholes.resize(resolved.locals.len(), Whole::UNTOUCHED);
 }
 
-/// Sorts the orders between kept nodes by the position of the later one. Returns whether all go with the order of
+/// Sorts the orders between kept nodes by the position of the later one, the last first. Returns whether all go with the order of
 /// declaration.
 fn collect_orders(
     graph: &FrameGraph,
@@ -259,22 +245,23 @@ fn collect_orders(
             forward &= first < then;
         }
     }
-    out.sort_by_key(|o| o.0);
+    // The last of them is taken first.
+    out.reverse();
+    out.sort_by_key(|o| std::cmp::Reverse(o.0));
     forward
 }
 
 /// Enters the hazards of one explicit order: between all that both passes declare.
-fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Resolved, out: &mut Hazards) {
+fn explicit(walk: &mut Walk<'_>, order: Order, resolved: &Resolved, out: &mut Hazards) {
     let src = Source::Node(walk.positions.of(order.first.index));
     let mut accesses = |node: u32, extra: Access| -> SmallVec<[PairId; 4]> {
-        let node = &walk.graph.nodes[node as usize];
-        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
+        let uses = resolved.uses_of(walk.graph.entry(node));
         let mut found: SmallVec<[PairId; 4]> = uses.iter().map(|u| u.pair).collect();
         if extra != Access::NONE {
-            found.push(pairs.intern(extra));
+            found.push(walk.pairs.intern(extra));
         }
         if found.is_empty() {
-            found.push(pairs.intern(ANYTHING));
+            found.push(walk.pairs.intern(ANYTHING));
         }
         found.sort_unstable();
         found.dedup();
@@ -284,7 +271,7 @@ fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Res
     let thens = accesses(order.then.index, order.then_access);
     for &src_pair in &firsts {
         for &dst_pair in &thens {
-            let hazard = Hazard { src, src_pair, dst_pair, kind: HazardKind::Order };
+            let hazard = Hazard::new(src, src_pair, dst_pair, HazardKind::Order);
             out.push(walk, hazard, || Detail { local: None, range: 0..0, coarsened: false });
         }
     }
@@ -293,11 +280,12 @@ fn explicit(walk: &Walk<'_>, pairs: &mut PairTable, order: Order, resolved: &Res
 impl Hazards {
     #[inline]
     fn begin_node(&mut self, causes: bool) {
-        self.begin.push(self.list.len() as u32);
+        self.first = self.list.len();
+        self.begin.push(self.first as u32);
         if causes {
             self.details_begin.push(self.details.len() as u32);
         }
-        self.standing.clear();
+        self.near = Near::default();
         self.above = 0;
     }
 
@@ -309,48 +297,60 @@ impl Hazards {
         }
     }
 
+    /// The list of reads with another at its head, if it is not there already.
+    #[inline]
+    fn note_read(&mut self, head: u32, node: u32, pair: PairId) -> u32 {
+        if self.reads.get(head as usize).is_some_and(|c| c.node == node && c.pair == pair) {
+            return head;
+        }
+        self.reads.push(ReadCell { node, next: head, pair });
+        (self.reads.len() - 1) as u32
+    }
+
     /// Enters a hazard of the node that is walked.
     #[inline]
     fn push(&mut self, walk: &Walk<'_>, hazard: Hazard, detail: impl FnOnce() -> Detail) {
         if walk.causes {
             self.details.push((hazard, detail()));
         }
-        let level = self.level_of(hazard.src);
+        let moves = self.may_move(walk, &hazard);
+        if self.forward && !moves {
+            self.settle(hazard, self.level_of(hazard));
+            return;
+        }
+        self.above = self.above.max(self.level_of(hazard) + 1);
+        let hazard = if moves { hazard.moving() } else { hazard };
+        // Only neighbours are compared: a pass may read a thousand uploads.
+        if self.own().last() != Some(&hazard) {
+            self.list.push(hazard);
+        }
+    }
+
+    /// Enters a hazard whose source stays at this level: of those with one relation, that with the latest source stands
+    /// for all.
+    #[inline]
+    fn settle(&mut self, hazard: Hazard, level: u32) {
         self.above = self.above.max(level + 1);
-        if !self.forward || self.may_move(walk, &hazard) {
-            // Only neighbours are compared: a pass may read a thousand uploads.
-            let own = self.begin.last().is_some_and(|&begin| (begin as usize) < self.list.len());
-            if !own || self.list.last() != Some(&hazard) {
-                self.list.push(hazard);
+        for known in self.list.iter_mut().skip(self.first) {
+            if known.relation() == hazard.relation() {
+                if known.is_before(hazard, level_of(&self.level, *known), level) {
+                    *known = hazard;
+                }
+                return;
             }
-            return;
         }
-        let relation = hazard.relation();
-        if let Some(known) = self.standing.iter_mut().find(|s| s.relation == relation) {
-            let stands = &mut self.list[known.at as usize];
-            if stands.src.is_before(hazard.src, known.level, level) {
-                known.level = level;
-                stands.src = hazard.src;
-            }
-            return;
-        }
-        self.standing.push(Standing { relation, level, at: self.list.len() as u32 });
         self.list.push(hazard);
     }
 
-    /// Whether the hazard entered last stands for one against a node that may not be moved.
-    #[inline]
-    fn stands_for(&self, node: u32, hazard: &Hazard) -> bool {
-        let level = self.level.get(node as usize);
-        self.standing.last().is_some_and(|s| s.relation == hazard.relation() && level <= Some(&s.level))
+    /// The hazards of the node that is walked.
+    fn own(&self) -> &[Hazard] {
+        self.list.get(self.first..).unwrap_or(&[])
     }
 
+    /// The level of a hazard's source in this frame.
     #[inline]
-    fn level_of(&self, src: Source) -> u32 {
-        match src {
-            Source::Node(position) => self.level.get(position as usize).copied().unwrap_or(0),
-            Source::Earlier(_) => 0,
-        }
+    fn level_of(&self, hazard: Hazard) -> u32 {
+        level_of(&self.level, hazard)
     }
 
     /// What the frame did to the ranges of a resource.
@@ -376,36 +376,25 @@ impl Hazards {
     }
 
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
+    #[inline]
     fn may_move(&self, walk: &Walk<'_>, hazard: &Hazard) -> bool {
-        match hazard.src {
+        match hazard.src() {
             Source::Node(position)
-                if walk.uploads.contains(&hazard.src_pair) || hazard.kind == HazardKind::Order =>
+                if walk.uploads.contains(&hazard.src_pair()) || hazard.kind() == HazardKind::Order =>
             {
-                let node = &walk.graph.nodes[walk.positions.node(position) as usize];
-                matches!(node.kind, NodeKind::Upload { .. })
+                walk.graph.entry(walk.positions.node(position)).is_upload()
             }
             _ => false,
         }
     }
 }
 
-impl Hazard {
-    /// Two hazards of one node with the same relation ask for the same, but for when the source ran.
-    #[inline]
-    pub(crate) fn relation(&self) -> u64 {
-        let earlier = u64::from(matches!(self.src, Source::Earlier(_)));
-        u64::from(self.src_pair) << 32 | u64::from(self.dst_pair) << 16 | (self.kind as u64) << 1 | earlier
-    }
-}
-
-impl Source {
-    /// Whether it runs before another, given their levels in this frame.
-    #[inline]
-    pub(crate) fn is_before(self, other: Source, level: u32, other_level: u32) -> bool {
-        match (self, other) {
-            (Source::Earlier(a), Source::Earlier(b)) => a < b,
-            _ => level < other_level,
-        }
+/// The level of a hazard's source in this frame: 0 for earlier ones.
+#[inline]
+fn level_of(levels: &[u32], hazard: Hazard) -> u32 {
+    match hazard.src() {
+        Source::Node(position) => levels.get(position as usize).copied().unwrap_or(0),
+        Source::Earlier(_) => 0,
     }
 }
 
@@ -438,12 +427,8 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
             Used::InParts => parts.as_slice(),
         };
         for (i, track) in tracks.iter().enumerate().filter(|(_, t)| t.write != NONE) {
-            let hazard = Hazard {
-                src: Source::Node(track.write),
-                src_pair: track.pair,
-                dst_pair,
-                kind: HazardKind::ReadAfterWrite,
-            };
+            let kind = HazardKind::ReadAfterWrite;
+            let hazard = Hazard::within(Relation::within(track.pair, dst_pair, kind), track.write);
             let end = tracks.get(i + 1).map_or(local.size, |t| t.start);
             out.host.push(hazard);
             out.host_details.push(Detail {

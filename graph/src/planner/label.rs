@@ -18,6 +18,11 @@ pub(crate) fn node(graph: &FrameGraph, state: &GraphState, node: &Node) -> Strin
     }
 }
 
+/// The name of the node at this position of the frame.
+pub(crate) fn at(graph: &FrameGraph, state: &GraphState, index: u32) -> String {
+    graph.node(index as usize).map_or_else(String::new, |of| node(graph, state, &of))
+}
+
 /// Like [`node`], without the names of resources.
 pub(crate) fn bare(graph: &FrameGraph, node: &Node) -> String {
     match node.kind {

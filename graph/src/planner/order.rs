@@ -8,7 +8,7 @@ use super::groups::Groups;
 use super::hazards::{Hazard, Hazards, Source};
 use super::{Positions, label};
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, NodeKind};
+use crate::frame::FrameGraph;
 use crate::schedule::Placed;
 use crate::state::GraphState;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -84,7 +84,7 @@ pub(crate) fn run(
     }
     sort((groups, kept), out);
     owe(groups, hazards, out);
-    out.host = hazards.host.iter().map(|h| out.level_of(h.src) + 1).max();
+    out.host = hazards.host.iter().map(|h| out.level_of(h.src()) + 1).max();
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn build(positions: Positions, kept: &Kept, hazards: &Hazards, out: &mut Levels)
     for position in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
         for hazard in of(hazards, position) {
             // Parallel edges would only pile up.
-            if let Source::Node(src) = hazard.src
+            if let Source::Node(src) = hazard.src()
                 && out.last_edge[src as usize] != position
             {
                 out.last_edge[src as usize] = position;
@@ -170,7 +170,7 @@ fn walk(hazards: &Hazards, out: &mut Levels) -> usize {
         let position = out.graph[node];
         let hazards = of(hazards, position);
         if !hazards.is_empty() {
-            let level = hazards.iter().map(|h| out.level_of(h.src) + 1).max().unwrap_or(0);
+            let level = hazards.iter().map(|h| out.level_of(h.src()) + 1).max().unwrap_or(0);
             out.level[position as usize] = level;
         }
     }
@@ -198,12 +198,9 @@ fn share_levels(
         out.grouped = Some(shared);
         return;
     }
-    let is_upload = |p: u32| {
-        let node = &graph.nodes[positions.node(p) as usize];
-        kept.keep[p as usize] && matches!(node.kind, NodeKind::Upload { .. })
-    };
+    let is_upload = |p: u32| kept.keep[p as usize] && graph.entry(positions.node(p)).is_upload();
     out.uploads.extend(groups.positions().filter(|&p| is_upload(p)));
-    out.uploads.extend(groups.uploads.iter().map(|u| u.position));
+    out.uploads.extend(groups.uploads.iter().map(|u| groups.position(u)));
     let Some(&first) = out.uploads.first() else { return };
     if out.uploads.iter().all(|&p| out.level[p as usize] == out.level[first as usize]) {
         return;
@@ -213,15 +210,15 @@ fn share_levels(
     out.latest.resize(out.level.len(), last);
     for position in groups.positions() {
         for hazard in of(hazards, position) {
-            if let Source::Node(src) = hazard.src {
+            if let Source::Node(src) = hazard.src() {
                 let latest = &mut out.latest[src as usize];
                 *latest = (*latest).min(out.level[position as usize].saturating_sub(1));
             }
         }
     }
-    let host = hazards.host.iter().map(|h| out.level_of(h.src)).max();
+    let host = hazards.host.iter().map(|h| out.level_of(h.src())).max();
     for hazard in &hazards.host {
-        if let (Source::Node(src), Some(host)) = (hazard.src, host) {
+        if let (Source::Node(src), Some(host)) = (hazard.src(), host) {
             out.latest[src as usize] = out.latest[src as usize].min(host);
         }
     }
@@ -235,7 +232,7 @@ fn share_levels(
         group.iter().for_each(|&p| out.level[p as usize] = shared);
         rest = others;
     }
-    let mut levels = groups.uploads.iter().map(|u| out.level[u.position as usize]);
+    let mut levels = groups.uploads.iter().map(|u| out.level[groups.position(u) as usize]);
     let first = levels.next();
     out.grouped = first.filter(|&first| levels.all(|level| level == first));
 }
@@ -249,11 +246,11 @@ fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
     match out.grouped {
         Some(level) => {
             out.counts.resize(level as usize, 0);
-            out.counts.push(groups.uploads.len() as u32);
+            out.counts.push(groups.len);
         }
         None => {
             for upload in &groups.uploads {
-                let level = out.level[upload.position as usize] as usize;
+                let level = out.level[groups.position(upload) as usize] as usize;
                 if out.counts.len() <= level {
                     out.counts.resize(level + 1, 0);
                 }
@@ -287,24 +284,28 @@ fn sort((groups, kept): (&Groups, &Kept), out: &mut Levels) {
 /// Gathers by level what grouped uploads owe.
 fn owe(groups: &Groups, hazards: &Hazards, out: &mut Levels) {
     out.owed.clear();
-    let mut last = (0, (0, 0));
-    for (index, upload) in groups.uploads.iter().enumerate() {
-        let place = hazards.grouped.place(index);
-        // Uploads into one range share a list.
-        if place == last.1 && out.grouped.is_some() || place.0 == place.1 {
-            continue;
-        }
-        let level = out.level[upload.position as usize];
-        if std::mem::replace(&mut last, (level, place)) == (level, place) {
-            continue;
-        }
-        for hazard in hazards.grouped.list(place) {
+    let (owed, level) = (&mut out.owed, &out.level);
+    let mut note = |level: u32, list: &[Hazard]| {
+        for hazard in list {
             let known =
-                out.owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
+                owed.iter_mut().find(|(of, known)| *of == level && known.relation() == hazard.relation());
             match known {
-                Some((_, known)) if known.src.is_before(hazard.src, 0, 0) => *known = *hazard,
+                Some((_, known)) if known.is_before(*hazard, 0, 0) => *known = *hazard,
                 Some(_) => {}
-                None => out.owed.push((level, *hazard)),
+                None => owed.push((level, *hazard)),
+            }
+        }
+    };
+    for (range, list) in hazards.grouped.lists().filter(|(_, list)| !list.is_empty()) {
+        if let Some(level) = out.grouped {
+            note(level, list);
+            continue;
+        }
+        let mut last = None;
+        for upload in &groups.uploads[range] {
+            let level = level[groups.position(upload) as usize];
+            if last.replace(level) != Some(level) {
+                note(level, list);
             }
         }
     }
@@ -329,8 +330,7 @@ fn cycle(graph: &FrameGraph, state: &GraphState, positions: Positions, levels: &
             break;
         }
         seen.push(node);
-        let index = positions.node(levels.graph[node]) as usize;
-        passes.push(label::node(graph, state, &graph.nodes[index]));
+        passes.push(label::at(graph, state, positions.node(levels.graph[node])));
         at = levels.graph.neighbors(node).filter(|n| knot.contains(n)).min();
     }
     GraphError::Cycle { passes }
@@ -345,12 +345,14 @@ pub(crate) fn placed(
 ) {
     let Levels { level, sorted, begin, counts, grouped, uploads: ends, .. } = levels;
     let place = |p: u32| Placed { node: positions.node(p), level: level[p as usize] };
-    if groups.uploads.is_empty() {
+    if groups.len == 0 {
         out.extend(sorted.iter().map(|&p| place(p)));
         return;
     }
-    if sorted.is_empty() && grouped.is_some() {
-        out.extend((0..positions.len()).map(place));
+    if let (true, Some(level)) = (sorted.is_empty(), *grouped) {
+        let [prologue, rest] = positions.nodes();
+        out.extend(prologue.map(|node| Placed { node, level }));
+        out.extend(rest.map(|node| Placed { node, level }));
         return;
     }
     // Once more with the grouped uploads among them: how many nodes each level begins after.
@@ -362,7 +364,7 @@ pub(crate) fn placed(
         *end += before;
         before += count;
     }
-    let all = groups.uploads.len() + sorted.len();
+    let all = groups.len as usize + sorted.len();
     out.resize(all, Placed { node: 0, level: 0 });
     for p in (0..positions.len()).filter(|&p| kept.keep[p as usize]) {
         let at = &mut ends[level[p as usize] as usize];

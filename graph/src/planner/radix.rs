@@ -66,6 +66,53 @@ fn distribute(from: &[Keyed], to: &mut [Keyed], shift: u32, digit: u32) {
     }
 }
 
+/// Sorts numbers whose lower halves ascend, so that all that is left to sort by is their upper halves. `spare` is memory
+/// to work in.
+pub(crate) fn sort_packed(items: &mut Vec<u64>, spare: &mut Vec<u64>) {
+    let Some(&first) = items.first() else { return };
+    let differ = items.iter().fold(0, |differ, item| differ | (item ^ first) >> u32::BITS);
+    if differ == 0 {
+        return;
+    }
+    if items.len() < FEW {
+        items.sort_unstable();
+        return;
+    }
+    // What is in it does not matter.
+    spare.truncate(items.len());
+    spare.resize(items.len(), first);
+    let low = differ.trailing_zeros();
+    let width = u64::BITS - differ.leading_zeros() - low;
+    let passes = width.div_ceil(DIGIT);
+    let digit = width.div_ceil(passes);
+    for pass in 0..passes {
+        distribute_packed(items, spare, u32::BITS + low + pass * digit, digit);
+        std::mem::swap(items, spare);
+    }
+}
+
+/// Moves numbers to `to`, by their `digit` bits from `shift` on.
+fn distribute_packed(from: &[u64], to: &mut [u64], shift: u32, digit: u32) {
+    const BUCKETS: usize = 1 << DIGIT;
+    let buckets = 1usize << digit;
+    // Within the counters, whatever the digit.
+    let bucket = |item: u64| (item >> shift) as usize & (buckets - 1) & (BUCKETS - 1);
+    let mut begin = [0u32; BUCKETS];
+    for &item in from {
+        begin[bucket(item)] += 1;
+    }
+    let mut sum = 0;
+    for count in &mut begin[..buckets.min(BUCKETS)] {
+        sum += std::mem::replace(count, sum);
+    }
+    let to = &mut to[..from.len()];
+    for &item in from {
+        let at = &mut begin[bucket(item)];
+        to[*at as usize] = item;
+        *at += 1;
+    }
+}
+
 fn insertion(items: &mut [Keyed]) {
     for i in 1..items.len() {
         let item = items[i];
@@ -108,6 +155,21 @@ mod tests {
                 let mut wanted: Vec<(u64, u32)> = keys.iter().copied().zip(0..).collect();
                 wanted.sort_by_key(|w| w.0);
                 assert_eq!(sorted(keys.into_iter()), wanted, "{n} keys, mask {mask:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn packed_numbers_are_sorted_by_their_upper_halves() {
+        for n in [0, 1, 2, 63, 1000, 5000] {
+            for mask in [0, 1, 0xff00, 0x3_ffff, 0x8000_0001, 0xffff_ffff] {
+                let keys = scattered(n, mask);
+                let mut packed: Vec<u64> = keys.iter().zip(0u64..).map(|(key, i)| key << 32 | i).collect();
+                let mut wanted = packed.clone();
+                // The lower halves ascend, so that this is stable.
+                wanted.sort_unstable();
+                sort_packed(&mut packed, &mut Vec::new());
+                assert_eq!(packed, wanted, "{n} keys, mask {mask:x}");
             }
         }
     }

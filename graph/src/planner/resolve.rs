@@ -5,36 +5,54 @@ mod uploads;
 use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
-use crate::frame::{FrameGraph, Mode, Node, NodeKind, Use};
-use crate::pairs::{PairId, PairTable};
-use crate::resource::{Resource, ResourceId, ResourceSlice};
+use crate::frame::{Entry, FrameGraph, Mode, Node, NodeKind, Use};
+use crate::pairs::{BEYOND, Facts, PairId, PairTable};
+use crate::resource::{Resource, ResourceId, ResourceSlice, TransientId};
 use crate::state::GraphState;
-pub(crate) use uploads::Upload;
-use uploads::uploads;
+use uploads::{Together, uploads};
 
 /// A resource of this frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local {
-    pub(crate) resource: Resource,
     /// Bytes.
     pub(crate) size: u64,
-    /// What it may be used for; a transient's usage follows from its accesses.
-    pub(crate) usage: BufferUsage,
+    pub(crate) resource: Resource,
     /// Where the state between frames is kept; none for a transient with memory of its own.
     pub(crate) backing: Option<ResourceId>,
+    /// What it may be used for; a transient's usage follows from its accesses.
+    usage: BufferUsage,
+    /// The node that named it last, counted from 1, uploads in a row left out.
+    named: u32,
     /// Its bytes are undefined at the beginning of the frame, whatever the backing held.
     pub(crate) fresh: bool,
     pub(crate) host_visible: bool,
     /// Whether uploads to it can be scattered, and whether they are.
     pub(crate) scatter: bool,
     pub(crate) scattered: bool,
+    /// The modes it is used in but for uploads in a row, one bit each, and [`TANGLED`].
+    seen: u8,
+}
+
+/// Of [`Local::seen`]: something reads it before an upload, or an explicit order names one.
+const TANGLED: u8 = 1 << 7;
+const READS: u8 = 1 << Mode::Read as u8 | 1 << Mode::Modify as u8;
+const WRITES: u8 = 1 << Mode::Write as u8 | 1 << Mode::Overwrite as u8 | 1 << Mode::Modify as u8;
+
+impl Local {
     /// Whether something reads it.
-    pub(crate) read: bool,
-    /// Whether something but grouped uploads writes it.
-    written: bool,
+    pub(crate) fn read(&self) -> bool {
+        self.seen & READS != 0
+    }
+
     /// Whether its uploads have to be walked one by one: something else writes it, something reads it before one of
     /// them, or an explicit order names one.
-    pub(crate) entangled: bool,
+    pub(crate) fn entangled(&self) -> bool {
+        self.seen & (WRITES | TANGLED) != 0
+    }
+
+    fn tangle(&mut self) {
+        self.seen |= TANGLED;
+    }
 }
 
 /// A use with numbers for names.
@@ -63,16 +81,30 @@ impl ResolvedUse {
     }
 }
 
+impl Resolved {
+    /// The uses of a node.
+    #[inline]
+    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> &[ResolvedUse] {
+        match entry {
+            Entry::Upload(number) => std::slice::from_ref(&self.uploads[number]),
+            Entry::Node(node) => &self.uses[node.uses.0 as usize..node.uses.1 as usize],
+        }
+    }
+}
+
 /// The outcome, and the memory the look-ups need.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(crate) locals: Vec<Local>,
     /// Position by position those of [`FrameGraph`].
     pub(crate) uses: Vec<ResolvedUse>,
-    /// The uploads, in the order of the frame's nodes.
-    pub(crate) uploads: Vec<Upload>,
-    /// Per slot of the state: the frame that last used it, and its local number there.
-    slots: Vec<(u32, u32)>,
+    /// The uses of its uploads, likewise, once [settled](Self::settle_uploads).
+    pub(crate) uploads: Vec<ResolvedUse>,
+    /// The local resource of each of its uploads.
+    pub(crate) upload_locals: Vec<u32>,
+    pub(crate) together: Together,
+    /// Per slot of the state.
+    slots: Vec<Slot>,
     /// Nothing can be left out: each node has side effects, or writes something that outlives the frame and that no
     /// node overwrites after another wrote it.
     pub(crate) all_needed: bool,
@@ -80,6 +112,16 @@ pub(crate) struct Resolved {
     transients: Vec<u32>,
     /// The accesses of uploads: copied, and scattered, which is the same if none are.
     pub(crate) upload_pairs: [PairId; 2],
+}
+
+/// What is known of a slot of the state.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// The frame that last used it.
+    stamp: u32,
+    /// What it was there, and its local number.
+    version: u32,
+    local: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -96,12 +138,14 @@ pub(crate) fn run(
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
     out.uploads.clear();
+    out.upload_locals.clear();
+    out.together = Together::NONE;
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
     out.all_needed = graph.prologue.is_none();
     out.stamp = out.stamp.wrapping_add(1);
     if out.stamp == 0 {
-        out.slots.fill((0, 0));
+        out.slots.fill(Slot::default());
         out.stamp = 1;
     }
     for (name, t) in graph.transients() {
@@ -110,128 +154,204 @@ pub(crate) fn run(
         }
     }
     let copy_write = state.pairs.intern(Access::COPY_WRITE);
-    // Neighbours are often alike.
-    let mut last = (Access::COPY_WRITE, copy_write);
+    out.upload_pairs = [copy_write; 2];
+    let mut walk =
+        Walk { graph, state, backings, out, errors, last: [Last::default(); 4], modes: 0, again: false };
     let mut number = 0;
-    while let Some(node) = graph.nodes.get(number) {
-        if let NodeKind::Upload { .. } = node.kind {
-            let fine = uploads(graph, state, number, copy_write, out);
-            number += fine;
+    while number < graph.len() {
+        let entry = graph.entry(number as u32);
+        if let Entry::Upload(_) = entry {
+            let fine = uploads(graph, walk.state, copy_write, walk.out);
             if fine > 0 {
+                number += fine;
                 continue;
             }
+            number += 1;
+            walk.odd_upload(number as u32);
+            continue;
         }
+        let Entry::Node(node) = entry else { break };
         number += 1;
-        let first = out.uses.len();
-        let mut seen = node.side_effects;
-        for u in graph.uses(node) {
-            seen |= u.mode != Mode::Read;
-            resolve_use(graph, state, backings, node, (u, &mut last), out, errors);
-        }
-        out.all_needed &= seen;
-        let uses = &out.uses[first..];
-        let fine = node.kind == NodeKind::Pass && !may_contradict(uses);
-        if !fine && errors.is_empty() {
-            check_node(graph, state, node, uses, &out.locals, errors);
-        }
+        walk.node(node, number as u32);
+    }
+    if graph.prologue.is_some() {
+        // What the prologue declares comes last here and is meant first.
+        out.locals.iter_mut().filter(|l| l.read()).for_each(Local::tangle);
     }
     for order in &graph.orders {
-        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.nodes.len();
+        let known = |p: crate::PassId| p.frame == graph.serial && p.index() < graph.len();
         if !known(order.first) || !known(order.then) {
             errors.push(GraphError::ForeignPass);
             continue;
         }
-        for (pass, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
-            let node = &graph.nodes[pass.index()];
+        for (order_of, access) in [(order.first, order.first_access), (order.then, order.then_access)] {
             let stages = state.pairs.missing(access.stages);
             if !stages.is_empty() {
-                let pass = label::node(graph, state, node);
+                let pass = label::at(graph, state, order_of.index);
                 errors.push(GraphError::StageNotOnDevice {
                     pass,
                     of: "for an explicit order".to_owned(),
                     stages,
                 });
             }
-            if let (NodeKind::Upload { .. }, Some(u)) = (node.kind, out.uses.get(node.uses.0 as usize)) {
+            if let Entry::Upload(number) = graph.entry(order_of.index)
+                && let Some(&local) = out.upload_locals.get(number)
+            {
                 // What is in error has no local resource.
-                if let Some(local) = out.locals.get_mut(u.local as usize) {
-                    local.entangled = true;
+                if let Some(local) = out.locals.get_mut(local as usize) {
+                    local.tangle();
                 }
             }
         }
     }
 }
 
-#[inline]
-fn resolve_use(
-    graph: &FrameGraph,
-    state: &mut GraphState,
-    backings: &[Option<ResourceId>],
-    node: &Node,
-    (u, last): (&Use, &mut (Access, PairId)),
-    out: &mut Resolved,
-    errors: &mut Vec<GraphError>,
-) {
-    if u.access != last.0 {
-        *last = (u.access, state.pairs.intern(u.access));
-    }
-    let pair = last.1;
-    let found = match u.slice.resource {
-        Resource::Persistent(id) => persistent(state, id, out),
-        Resource::Transient(id) if id.frame == graph.serial => {
-            transient(graph, state, backings, id.index, out)
-        }
-        Resource::Transient(_) => None,
-    };
-    let (start, mut end, mode) = (u.slice.start, u.slice.end, u.mode);
-    let Some(local) = found else {
-        errors.push(missing(graph, node, u.slice.resource));
-        out.uses.push(ResolvedUse { start, end, local: 0, pair, mode, whole: false });
-        return;
-    };
-    let of = &mut out.locals[local as usize];
-    if end == ResourceSlice::WHOLE {
-        end = of.size;
-    }
-    let whole = start == 0 && end == of.size;
-    let resolved = ResolvedUse { start, end, local, pair, mode, whole };
-    if resolved.writes() {
-        out.all_needed &= !(of.fresh || of.written && mode == Mode::Overwrite);
-    }
-    of.note(&resolved, graph.prologue.is_some());
-    let fine = start < end
-        && end <= of.size
-        && node.queue.is_none()
-        && state.pairs.facts(pair).plainly_allowed(mode, of.usage);
-    if !fine {
-        look_closer(graph, state, node, u, (&resolved, &out.locals[local as usize]), errors);
-    }
-    out.uses.push(resolved);
+/// The access that was looked up last for a mode: neighbours are often alike.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    access: Access,
+    pair: PairId,
+    /// See [`Facts::needs_for`].
+    needs: u32,
 }
 
-impl Local {
-    /// Keeps in mind what the frame does to it.
+impl Last {
+    fn new(access: Access, mode: Mode, pairs: &mut PairTable) -> Self {
+        let pair = pairs.intern(access);
+        Last { access, pair, needs: pairs.facts(pair).needs_for(mode) }
+    }
+
+    /// Whether a resource may plainly be used so. `false` says only that it has to be looked at closely.
     #[inline]
-    fn note(&mut self, u: &ResolvedUse, prologue: bool) {
-        self.written |= u.writes();
-        // Uploads come this way only if there is something about them.
-        self.entangled |= u.writes();
-        if u.reads() {
-            self.read = true;
-            // What the prologue declares comes last here and is meant first.
-            self.entangled |= prologue;
+    fn allowed(&self, local: &Local) -> bool {
+        Facts::met(self.needs, local.usage)
+    }
+}
+
+/// What looking up needs.
+struct Walk<'a> {
+    graph: &'a FrameGraph,
+    state: &'a mut GraphState,
+    backings: &'a [Option<ResourceId>],
+    out: &'a mut Resolved,
+    errors: &'a mut Vec<GraphError>,
+    last: [Last; 4],
+    /// Modes of the node's uses so far, a bit each.
+    modes: u8,
+    /// Whether the node names a resource twice.
+    again: bool,
+}
+
+impl Walk<'_> {
+    /// Looks up the uses of a node, which comes with its number counted from 1.
+    #[inline(never)]
+    fn node(&mut self, node: &Node, number: u32) {
+        self.modes = 0;
+        self.again = false;
+        let first = self.out.uses.len();
+        for u in self.graph.uses(node) {
+            if node.queue.is_some() || self.plain(number, u).is_none() {
+                let resolved = self.other((node, number), u);
+                self.out.uses.push(resolved);
+            }
         }
+        self.out.all_needed &= node.side_effects || self.modes & WRITES != 0;
+        // A pass can contradict itself about a resource that it names twice.
+        let fine = node.kind == NodeKind::Pass && !self.again;
+        if !fine && self.errors.is_empty() {
+            check_node(self.graph, self.state, node, &self.out.uses[first..], &self.out.locals, self.errors);
+        }
+    }
+
+    /// Looks up an upload that has to be looked at closely, or is to a transient; it comes with its number counted from 1.
+    fn odd_upload(&mut self, number: u32) {
+        let Some(node) = self.graph.node(number as usize - 1) else { return };
+        let [u] = self.graph.uses(&node) else { return };
+        let resolved = self.other((&node, number), u);
+        // Its use stands among those of other uploads.
+        self.out.upload_locals.push(resolved.local);
+        self.out.together.ascend = false;
+        if self.errors.is_empty() {
+            check_node(self.graph, self.state, &node, &[resolved], &self.out.locals, self.errors);
+        }
+    }
+
+    /// Looks up a use that is plainly right; of any other, nothing is entered.
+    #[inline]
+    fn plain(&mut self, number: u32, u: &Use) -> Option<()> {
+        let Resource::Persistent(id) = u.slice.resource else { return None };
+        let slot = self.out.slots.get(id.index as usize).filter(|s| s.stamp == self.out.stamp);
+        let local = match slot {
+            Some(slot) if slot.version == id.version => slot.local,
+            _ => first_use(self.state, id, self.out)?,
+        };
+        let of = self.out.locals.get(local as usize)?;
+        let (mode, last) = (u.mode, &self.last[u.mode as usize]);
+        let (start, size) = (u.slice.start, of.size);
+        let end = if u.slice.end == ResourceSlice::WHOLE { size } else { u.slice.end };
+        if start >= end || end > size || u.access != last.access || !last.allowed(of) {
+            return None;
+        }
+        let whole = end - start == size;
+        self.out.uses.push(ResolvedUse { start, end, local, pair: last.pair, mode, whole });
+        self.note(number, local, mode);
+        Some(())
+    }
+
+    /// Keeps in mind what a use does to a resource.
+    #[inline]
+    fn note(&mut self, node: u32, local: u32, mode: Mode) {
+        let local = &mut self.out.locals[local as usize];
+        if mode != Mode::Read && (local.fresh || mode == Mode::Overwrite && local.seen & WRITES != 0) {
+            self.out.all_needed = false;
+        }
+        local.seen |= 1 << mode as u8;
+        self.modes |= 1 << mode as u8;
+        if local.named == node {
+            self.again = true;
+        }
+        local.named = node;
+    }
+
+    /// Looks up a use that is not plainly right, or whose access or resource was not looked up before.
+    #[inline(never)]
+    fn other(&mut self, (node, number): (&Node, u32), u: &Use) -> ResolvedUse {
+        let mode = u.mode;
+        let last = &mut self.last[mode as usize];
+        if u.access != last.access {
+            *last = Last::new(u.access, mode, &mut self.state.pairs);
+        }
+        let last = *last;
+        let (start, mut end, pair) = (u.slice.start, u.slice.end, last.pair);
+        let found = match u.slice.resource {
+            Resource::Persistent(id) => persistent(self.state, id, self.out),
+            Resource::Transient(id) => transient(self.graph, self.state, self.backings, id, self.out),
+        };
+        let Some(local) = found else {
+            self.modes |= 1 << mode as u8;
+            self.errors.push(missing(self.graph, node, u.slice.resource));
+            return ResolvedUse { start, end, local: 0, pair, mode, whole: false };
+        };
+        self.note(number, local, mode);
+        let of = &self.out.locals[local as usize];
+        if end == ResourceSlice::WHOLE {
+            end = of.size;
+        }
+        let whole = start == 0 && end == of.size;
+        let resolved = ResolvedUse { start, end, local, pair, mode, whole };
+        if !(start < end && end <= of.size && node.queue.is_none() && last.allowed(of)) {
+            look_closer(self.graph, self.state, node, u, (&resolved, of), self.errors);
+        }
+        resolved
     }
 }
 
 /// The local number of a persistent resource.
 #[inline]
 fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
-    match out.slots.get(id.index() as usize) {
-        Some(&(stamp, local)) if stamp == out.stamp => {
-            // Another version of the slot is stale, or was made stale since.
-            (out.locals[local as usize].backing == Some(id)).then_some(local)
-        }
+    match out.slots.get(id.index as usize) {
+        // Another version of the slot is stale, or was made stale since.
+        Some(slot) if slot.stamp == out.stamp => (slot.version == id.version).then_some(slot.local),
         _ => first_use(state, id, out),
     }
 }
@@ -239,7 +359,7 @@ fn persistent(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<
 /// A persistent resource that this frame names for the first time.
 #[inline(never)]
 fn first_use(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u32> {
-    let slot = id.index() as usize;
+    let index = id.index as usize;
     let desc = &state.get(id)?.desc;
     let local = push(
         out,
@@ -248,19 +368,18 @@ fn first_use(state: &GraphState, id: ResourceId, out: &mut Resolved) -> Option<u
             size: desc.size,
             usage: desc.usage,
             backing: Some(id),
+            named: 0,
             fresh: false,
             host_visible: desc.host_visible,
             scatter: desc.scatter,
             scattered: false,
-            read: false,
-            written: false,
-            entangled: false,
+            seen: 0,
         },
     );
-    if out.slots.len() <= slot {
-        out.slots.resize((slot + 1).next_power_of_two(), (0, 0));
+    if out.slots.len() <= index {
+        out.slots.resize((index + 1).next_power_of_two(), Slot::default());
     }
-    out.slots[slot] = (out.stamp, local);
+    out.slots[index] = Slot { stamp: out.stamp, local, version: id.version };
     Some(local)
 }
 
@@ -269,9 +388,12 @@ fn transient(
     graph: &FrameGraph,
     state: &GraphState,
     backings: &[Option<ResourceId>],
-    index: u32,
+    TransientId { index, frame }: TransientId,
     out: &mut Resolved,
 ) -> Option<u32> {
+    if frame != graph.serial {
+        return None;
+    }
     let known = *out.transients.get(index as usize)?;
     if known != NONE {
         return Some(known);
@@ -281,18 +403,17 @@ fn transient(
     let local = push(
         out,
         Local {
-            resource: crate::TransientId { index, frame: graph.serial }.into(),
+            resource: TransientId { index, frame }.into(),
             size: desc.size,
             usage: BufferUsage::all(),
             backing,
+            named: 0,
             fresh: true,
             host_visible: false,
             scatter: backing.and_then(|id| state.buffer(id)).is_some_and(|desc| desc.scatter),
             scattered: false,
-            read: false,
-            written: false,
             // It may have no memory that earlier frames used, and is not looked at afterwards.
-            entangled: true,
+            seen: TANGLED,
         },
     );
     out.transients[index as usize] = local;
@@ -310,6 +431,7 @@ enum Problem {
     Empty,
     Mode(&'static str),
     Device(Stages),
+    Beyond,
     Impossible,
     Usage(BufferUsage, BufferUsage),
     Queue,
@@ -343,6 +465,9 @@ fn check_use(
     }
     if resolved.start == resolved.end {
         return Some(Problem::Empty);
+    }
+    if resolved.pair == BEYOND {
+        return Some(Problem::Beyond);
     }
     let pair = pairs.get(resolved.pair);
     if !pair.missing.is_empty() {
@@ -395,6 +520,9 @@ impl Problem {
             Problem::Device(stages) => {
                 GraphError::StageNotOnDevice { pass, of: format!("use of `{resource}`"), stages }
             }
+            Problem::Beyond => {
+                GraphError::TooManyAccesses { pass, resource, access: u.access, limit: BEYOND.into() }
+            }
             Problem::Impossible => GraphError::ImpossibleAccess { pass, resource, access: u.access },
             Problem::Usage(needed, has) => GraphError::MissingUsage { pass, resource, needed, has },
             Problem::Queue => {
@@ -413,13 +541,6 @@ fn missing(graph: &FrameGraph, node: &Node, resource: Resource) -> GraphError {
         Resource::Persistent(id) => GraphError::StaleResource { pass, index: id.index() },
         Resource::Transient(_) => GraphError::ForeignTransient { pass },
     }
-}
-
-/// Whether a pass reads a resource that it overwrites, in whatever parts.
-#[inline]
-fn may_contradict(uses: &[ResolvedUse]) -> bool {
-    let mut overwrites = uses.iter().filter(|u| u.mode == Mode::Overwrite);
-    overwrites.any(|over| uses.iter().any(|u| u.local == over.local && u.reads()))
 }
 
 /// What the uses of one node must not say together.

@@ -2,11 +2,11 @@
 
 use super::Positions;
 use super::cull::{Kept, Part};
-use super::groups::{Grouped, Groups};
+use super::groups::Groups;
 use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
-use crate::frame::{FrameGraph, NodeKind};
+use crate::frame::{Entry, FrameGraph, Node, NodeKind};
 use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
 
 /// The memory the phase needs.
@@ -36,7 +36,7 @@ struct Region {
 pub(crate) fn run(
     graph: &FrameGraph,
     positions: Positions,
-    (resolved, groups, kept): (&Resolved, &Groups, &Kept),
+    (resolved, groups, kept): (&Resolved, &mut Groups, &Kept),
     levels: &Levels,
     scratch: &mut Transfers,
     schedule: &mut Schedule,
@@ -47,10 +47,16 @@ pub(crate) fn run(
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
     scratch.sort_grouped(groups, levels);
     let mut grouped = 0;
+    // All that there is to do is to copy them.
+    let as_they_are = groups.alone && !groups.mixed() && schedule.uploads.scattered == 0;
     let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     for level in 0..last.max(levels.host.map_or(0, |h| h + 1)) {
         if level > 0 {
             commands.push(Command::Barrier(level - 1));
+        }
+        if as_they_are && levels.grouped == Some(level) {
+            emit_alone(groups, schedule, &mut commands);
+            continue;
         }
         let nodes = levels.nodes(level);
         if levels.only_passes {
@@ -61,14 +67,13 @@ pub(crate) fn run(
         scratch.sort();
         let scattered = schedule.scatters.len() as u32;
         scratch.emit(schedule, &mut commands);
-        let of = (positions, resolved, groups, levels);
-        scratch.emit_grouped(of, (level, &mut grouped), schedule, &mut commands);
+        scratch.emit_grouped((resolved, groups, levels), (level, &mut grouped), schedule, &mut commands);
         if scattered < schedule.scatters.len() as u32 {
             commands.push(Command::Scatter { regions: scattered..schedule.scatters.len() as u32 });
         }
         for &position in nodes {
             let index = positions.node(position);
-            let node = &graph.nodes[index as usize];
+            let Entry::Node(node) = graph.entry(index) else { continue };
             match node.kind {
                 NodeKind::Pass => commands.push(Command::Pass(index)),
                 NodeKind::Fill { value } => {
@@ -94,10 +99,10 @@ fn gather(
     out.clear();
     for &position in nodes {
         let index = positions.node(position);
-        let node = &graph.nodes[index as usize];
-        let uses = &resolved.uses[node.uses.0 as usize..node.uses.1 as usize];
-        match (node.kind, uses) {
-            (NodeKind::Upload { from }, [to]) => {
+        let entry = graph.entry(index);
+        match (entry, resolved.uses_of(entry)) {
+            (Entry::Upload(number), [to]) => {
+                let from = graph.uploads[number].from();
                 let scatter = resolved.locals[to.local as usize].scattered;
                 let mut push = |start: u64, end: u64| {
                     out.push(Region {
@@ -116,15 +121,17 @@ fn gather(
                 }
                 parts.iter().for_each(|p| push(p.start, p.end));
             }
-            (NodeKind::Copy | NodeKind::Readback, [from, to]) => out.push(Region {
-                from: BufferRef::Local(from.local),
-                to: BufferRef::Local(to.local),
-                dst: to.start,
-                src: from.start,
-                size: to.end - to.start,
-                node: index,
-                scatter: false,
-            }),
+            (Entry::Node(Node { kind: NodeKind::Copy | NodeKind::Readback, .. }), [from, to]) => {
+                out.push(Region {
+                    from: BufferRef::Local(from.local),
+                    to: BufferRef::Local(to.local),
+                    dst: to.start,
+                    src: from.start,
+                    size: to.end - to.start,
+                    node: index,
+                    scatter: false,
+                })
+            }
             _ => {}
         }
     }
@@ -160,12 +167,13 @@ impl Transfers {
     /// Puts the grouped uploads in order by level and staging buffer, if they differ in that.
     fn sort_grouped(&mut self, groups: &Groups, levels: &Levels) {
         self.grouped.clear();
-        if levels.grouped.is_some() && !groups.mixed {
+        if levels.grouped.is_some() && !groups.mixed() {
             return;
         }
         self.grouped.extend((0u32..).zip(&groups.uploads).map(|(index, u)| {
-            let level = levels.level[u.position as usize];
-            Keyed { key: u64::from(level) << 32 | u64::from(u.from.buffer), index }
+            // Those that are alone have one level, and no places for it.
+            let level = levels.grouped.unwrap_or_else(|| levels.level[groups.position(u) as usize]);
+            Keyed { key: u64::from(level) << 32 | u64::from(groups.host(index as usize)), index }
         }));
         radix::sort(&mut self.grouped, &mut self.spare);
     }
@@ -174,7 +182,7 @@ impl Transfers {
     /// is moved on.
     fn emit_grouped(
         &self,
-        (positions, resolved, groups, levels): (Positions, &Resolved, &Groups, &Levels),
+        (resolved, groups, levels): (&Resolved, &Groups, &Levels),
         (level, at): (u32, &mut usize),
         schedule: &mut Schedule,
         commands: &mut Vec<Command>,
@@ -182,8 +190,8 @@ impl Transfers {
         if self.grouped.is_empty() {
             if levels.grouped == Some(level) {
                 for group in &groups.groups {
-                    let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-                    emit_group((positions, resolved), uploads.iter(), schedule, commands);
+                    let buffers = (BufferRef::Host(groups.host(0)), BufferRef::Local(group.local));
+                    emit_group(resolved, (group.local, buffers), groups.of(group).iter(), schedule, commands);
                 }
             }
             return;
@@ -191,9 +199,16 @@ impl Transfers {
         let rest = self.grouped.get(*at..).unwrap_or(&[]);
         let rest = &rest[..rest.partition_point(|item| item.key >> 32 <= u64::from(level))];
         *at += rest.len();
-        let upload = |item: &Keyed| &groups.uploads[item.index as usize];
-        for same in rest.chunk_by(|a, b| a.key == b.key && upload(a).local == upload(b).local) {
-            emit_group((positions, resolved), same.iter().map(upload), schedule, commands);
+        let mut rest = rest;
+        while let Some(first) = rest.first() {
+            let Some(group) = groups.group_of(first.index) else { break };
+            let range = group.range();
+            let same = |item: &&Keyed| item.key == first.key && range.contains(&(item.index as usize));
+            let (of_group, others) = rest.split_at(rest.iter().take_while(same).count());
+            let buffers = (BufferRef::Host(first.key as u32), BufferRef::Local(group.local));
+            let uploads = of_group.iter().filter_map(|item| groups.uploads.get(item.index as usize));
+            emit_group(resolved, (group.local, buffers), uploads, schedule, commands);
+            rest = others;
         }
     }
 
@@ -227,42 +242,39 @@ impl Transfers {
 /// on both sides become one.
 #[inline]
 fn emit_group<'a>(
-    (positions, resolved): (Positions, &Resolved),
-    mut uploads: impl Iterator<Item = &'a Grouped>,
+    resolved: &Resolved,
+    (local, (from, to)): (u32, (BufferRef, BufferRef)),
+    uploads: impl Iterator<Item = &'a CopyRegion>,
     schedule: &mut Schedule,
     commands: &mut Vec<Command>,
 ) {
-    let Some(first) = uploads.next() else { return };
-    let (from, to) = (BufferRef::Host(first.from.buffer), BufferRef::Local(first.local));
-    if resolved.locals[first.local as usize].scattered {
-        merge(positions, first, uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
+    if resolved.locals[local as usize].scattered {
+        merge(uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
         return;
     }
     let begin = schedule.regions.len() as u32;
-    merge(positions, first, uploads, |region| schedule.regions.push(region));
+    merge(uploads, |region| schedule.regions.push(region));
     commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
+}
+
+/// Writes the copies of uploads that are alone in their frame, and merged already: their regions are the schedule's.
+fn emit_alone(groups: &mut Groups, schedule: &mut Schedule, commands: &mut Vec<Command>) {
+    let from = BufferRef::Host(groups.host(0));
+    commands.extend(groups.groups.iter().map(|group| {
+        let regions = group.range();
+        let regions = regions.start as u32..regions.end as u32;
+        Command::Copy { from, to: BufferRef::Local(group.local), regions }
+    }));
+    std::mem::swap(&mut schedule.regions, &mut groups.uploads);
 }
 
 /// Calls `push` with the regions of uploads.
 #[inline]
-fn merge<'a>(
-    positions: Positions,
-    first: &Grouped,
-    uploads: impl Iterator<Item = &'a Grouped>,
-    mut push: impl FnMut(CopyRegion),
-) {
-    let alone = |u: &Grouped| CopyRegion {
-        src: u.from.offset,
-        dst: u.start,
-        size: u.end - u.start,
-        node: positions.node(u.position),
-        merged: 1,
-    };
-    let mut last = alone(first);
+fn merge<'a>(mut uploads: impl Iterator<Item = &'a CopyRegion>, mut push: impl FnMut(CopyRegion)) {
+    let Some(mut last) = uploads.next().copied() else { return };
     for u in uploads {
-        let next = alone(u);
-        if !continues(&next, &mut last) {
-            push(std::mem::replace(&mut last, next));
+        if !continues(u, &mut last) {
+            push(std::mem::replace(&mut last, *u));
         }
     }
     push(last);
@@ -302,7 +314,7 @@ pub(crate) fn trimmed(
     while let Some(first) = parts.first() {
         let of = parts_of(parts, first.position);
         let node = positions.node(first.position);
-        let u = &resolved.uses[graph.nodes[node as usize].uses.0 as usize];
+        let [u, ..] = resolved.uses_of(graph.entry(node)) else { break };
         let mut at = u.start;
         let ends = of.iter().map(|p| (p.start, p.end)).chain([(u.end, u.end)]);
         for (start, end) in ends {

@@ -3,10 +3,10 @@
 
 use super::Positions;
 use super::cull::Kept;
-use super::groups::Groups;
+use super::groups::{Group, Groups};
 use super::resolve::Resolved;
 use crate::access::Access;
-use crate::frame::{FrameGraph, NodeKind};
+use crate::frame::{Entry, FrameGraph};
 use crate::pairs::PairTable;
 use crate::resource::HostSlice;
 use crate::uploads::{UploadChoice, UploadRule};
@@ -53,6 +53,7 @@ impl Run {
 struct Costs {
     uploads: u32,
     regions: u32,
+    bytes: u64,
     copied: u64,
     scattered: u64,
 }
@@ -60,8 +61,10 @@ struct Costs {
 /// The memory the phase needs.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
-    /// By local resource.
-    costs: Vec<Costs>,
+    /// By group.
+    grouped: Vec<Costs>,
+    /// By local resource, if uploads are walked.
+    walked: Vec<Costs>,
 }
 
 /// Gives uploads that are scattered the access of the shader.
@@ -73,32 +76,20 @@ pub(crate) fn run(
     (resolved, scratch): (&mut Resolved, &mut Uploads),
 ) -> UploadChoice {
     let mut choice = UploadChoice { rule, ..UploadChoice::default() };
-    resolved.upload_pairs = [pairs.intern(Access::COPY_WRITE); 2];
     if rule == UploadRule::Copy {
         return choice;
     }
-    scratch.costs.clear();
-    scratch.costs.resize(resolved.locals.len(), Costs::default());
-    let mut weigh = |run: &Run| {
-        let of = &mut scratch.costs[run.local as usize];
-        of.uploads += run.uploads;
-        of.regions += 1;
-        if let UploadRule::Cheapest(costs) = rule {
-            let (copied, scattered) = costs.of_region(run.size);
-            of.copied = of.copied.saturating_add(copied);
-            of.scattered = of.scattered.saturating_add(scattered);
+    scratch.grouped.clear();
+    scratch.grouped.extend(groups.groups.iter().map(|group| {
+        let of = of_group(groups, group, rule);
+        if of.is_worth(rule) {
+            choice.count(&of, resolved.locals[group.local as usize].scatter);
         }
-    };
-    each_run(groups.uploads.iter().map(|u| Run::new(u.local, u.start..u.end, u.from)), &mut weigh);
-    let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
-    let walked = walked.filter_map(|position| {
-        let node = &graph.nodes[positions.node(position) as usize];
-        let NodeKind::Upload { from } = node.kind else { return None };
-        let u = &resolved.uses[node.uses.0 as usize];
-        Some(Run::new(u.local, u.start..u.end, from))
-    });
-    each_run(walked, &mut weigh);
-    for (of, local) in scratch.costs.iter().zip(&resolved.locals) {
+        of
+    }));
+    scratch.walk((graph, positions), (groups, kept), resolved);
+    for (of, local) in scratch.walked.iter_mut().zip(&resolved.locals) {
+        of.price(rule);
         if of.is_worth(rule) {
             choice.count(of, local.scatter);
         }
@@ -107,22 +98,83 @@ pub(crate) fn run(
         return choice;
     }
     resolved.upload_pairs[1] = pairs.intern(SCATTER_WRITE);
-    for (of, local) in scratch.costs.iter().zip(&mut resolved.locals) {
-        local.scattered = local.scatter && of.is_worth(rule);
-        choice.scattered += if local.scattered { of.uploads } else { 0 };
+    let grouped = groups.groups.iter().map(|group| group.local as usize).zip(&scratch.grouped);
+    for (local, of) in grouped.chain(scratch.walked.iter().enumerate()) {
+        let local = &mut resolved.locals[local];
+        if local.scatter && of.is_worth(rule) {
+            local.scattered = true;
+            choice.scattered += of.uploads;
+        }
     }
     // Grouped uploads are told by their buffer.
     for position in groups.positions() {
-        let node = &graph.nodes[positions.node(position) as usize];
-        if let NodeKind::Upload { .. } = node.kind {
-            let u = &mut resolved.uses[node.uses.0 as usize];
+        if let Entry::Upload(number) = graph.entry(positions.node(position)) {
+            let u = &mut resolved.uploads[number];
             u.pair = resolved.upload_pairs[usize::from(resolved.locals[u.local as usize].scattered)];
         }
     }
     choice
 }
 
+/// What a group costs.
+#[inline]
+fn of_group(groups: &Groups, group: &Group, rule: UploadRule) -> Costs {
+    let mut of = Costs::default();
+    let mut last: Option<Run> = None;
+    for (index, u) in group.range().zip(groups.of(group)) {
+        of.uploads += u.merged;
+        of.bytes += u.size;
+        of.regions += 1;
+        if groups.alone {
+            continue;
+        }
+        let from = HostSlice { buffer: groups.host(index), offset: u.src };
+        let next = Run::new(group.local, u.dst..u.dst + u.size, from);
+        if last.as_mut().is_some_and(|run| run.take(next)) {
+            of.regions -= 1;
+        } else {
+            last = Some(next);
+        }
+    }
+    of.price(rule);
+    of
+}
+
+impl Uploads {
+    /// Adds up the uploads that are walked.
+    fn walk(
+        &mut self,
+        (graph, positions): (&FrameGraph, Positions),
+        (groups, kept): (&Groups, &Kept),
+        resolved: &Resolved,
+    ) {
+        self.walked.clear();
+        if groups.alone {
+            return;
+        }
+        self.walked.resize(resolved.locals.len(), Costs::default());
+        let walked = groups.positions().filter(|&p| kept.keep[p as usize]);
+        let walked = walked.filter_map(|position| {
+            let Entry::Upload(number) = graph.entry(positions.node(position)) else { return None };
+            let u = &resolved.uploads[number];
+            Some(Run::new(u.local, u.start..u.end, graph.uploads[number].from()))
+        });
+        each_run(walked, &mut |run| {
+            let of = &mut self.walked[run.local as usize];
+            of.uploads += run.uploads;
+            of.regions += 1;
+            of.bytes = of.bytes.saturating_add(run.size);
+        });
+    }
+}
+
 impl Costs {
+    /// Works out what the regions cost.
+    fn price(&mut self, rule: UploadRule) {
+        let UploadRule::Cheapest(costs) = rule else { return };
+        (self.copied, self.scattered) = costs.of_regions(self.regions, self.bytes);
+    }
+
     fn is_worth(&self, rule: UploadRule) -> bool {
         match rule {
             UploadRule::Copy => false,

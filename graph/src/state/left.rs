@@ -162,6 +162,9 @@ impl GraphState {
             enter(part, range);
             return;
         }
+        if parts.is_empty() {
+            return;
+        }
         let mut spare = std::mem::take(&mut self.spare);
         spare.clear();
         let old = persistent.ranges.as_slice();

@@ -1,11 +1,14 @@
 //! Writes to many parts of one resource, taken in at once.
 //!
-//! A thousand uploads split a buffer's ranges into thousands, of which few may be kept: it is decided which of them merge
+//! Hundreds of uploads split a buffer's ranges into hundreds, of which few may be kept: it is decided which of them merge
 //! before any is made.
+
+mod gaps;
 
 use super::{GraphState, Mark, RangeState, Ranges};
 use crate::pairs::PairId;
 use crate::resource::ResourceId;
+use crate::schedule::CopyRegion;
 use std::ops::Range;
 
 /// Bytes that a frame wrote, and nothing read since.
@@ -16,6 +19,13 @@ pub(crate) struct Written {
     pub(crate) end: u64,
     /// The level within the frame.
     pub(crate) level: u32,
+}
+
+impl Written {
+    #[inline]
+    pub(crate) fn new(region: &CopyRegion, level: u32) -> Self {
+        Written { start: region.dst, end: region.dst + region.size, level }
+    }
 }
 
 /// By which access a frame wrote, and the level it began at.
@@ -46,14 +56,36 @@ const NEW: u32 = 1 << 31;
 
 impl GraphState {
     /// Takes in writes, ascending and disjoint.
+    ///
+    /// More of them than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
+    /// each range has if they share the resource alike: what lies in such a gap owes what the writes owe, and what it
+    /// owed before.
     pub(crate) fn overwrite(
         &mut self,
         id: ResourceId,
         by: By,
-        writes: impl Iterator<Item = Written> + Clone,
+        writes: impl ExactSizeIterator<Item = Written> + Clone,
     ) {
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
+        if writes.len() > self.max_ranges {
+            // So few gaps are wider that the rest can be kept.
+            let widest = size / (self.max_ranges as u64).div_ceil(4);
+            let spare = &mut self.pieces.spare;
+            spare.clear();
+            gaps::draw_together(&persistent.ranges, size, (by, writes), widest, spare);
+            let mut ranges = std::mem::take(spare);
+            self.set_ranges(id, &mut ranges);
+            self.pieces.spare = ranges;
+            return;
+        }
+        if writes.len() == 1
+            && let Some(write) = writes.clone().next()
+            && let Some(range) = exactly(&mut persistent.ranges, size, &write)
+        {
+            range.overwrite(by.mark(write.level));
+            return;
+        }
         if fits(&persistent.ranges, size, writes.clone()) {
             in_place(&mut persistent.ranges, by, writes);
             return;
@@ -69,6 +101,14 @@ impl GraphState {
         }
         std::mem::swap(&mut persistent.ranges, spare);
     }
+}
+
+/// The range that a write is to all of, if there is one.
+#[inline]
+fn exactly<'a>(ranges: &'a mut [RangeState], size: u64, write: &Written) -> Option<&'a mut RangeState> {
+    let r = ranges.partition_point(|range| range.start < write.start);
+    let end = ranges.get(r + 1).map_or(size, |next| next.start);
+    ranges.get_mut(r).filter(|range| range.start == write.start && end == write.end)
 }
 
 /// Whether each write is to all of a range, and no two become one.
@@ -183,70 +223,98 @@ mod tests {
     use super::*;
     use crate::access::BufferUsage;
     use crate::resource::BufferDesc;
-    use crate::state::note;
+    use crate::state::{Init, note};
 
     fn random(x: &mut u64, n: u64) -> u64 {
         *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*x >> 33) % n
     }
 
-    /// One byte after the other, then equal neighbours merged, then as many as may be kept.
-    fn one_by_one(state: &mut GraphState, id: ResourceId, by: By, writes: &[Written]) {
-        let Some(before) = state.get(id) else { return };
-        let size = before.desc.size;
-        let mut ranges: Ranges = (0..size)
-            .map(|at| {
-                let r = before.ranges.partition_point(|r| r.start <= at) - 1;
-                match writes.iter().find(|w| w.start <= at && at < w.end) {
-                    Some(write) => RangeState::written(at, by.mark(write.level)),
-                    None => RangeState { start: at, ..before.ranges[r].clone() },
-                }
-            })
-            .collect();
-        state.set_ranges(id, &mut ranges);
+    /// What writes leave of each byte.
+    fn byte_by_byte(before: &Ranges, size: u64, by: By, writes: &[Written]) -> Ranges {
+        let of = |at| {
+            let r = before.partition_point(|r| r.start <= at) - 1;
+            match writes.iter().find(|w| w.start <= at && at < w.end) {
+                Some(write) => RangeState::written(at, by.mark(write.level)),
+                None => RangeState { start: at, ..before[r].clone() },
+            }
+        };
+        (0..size).map(of).collect()
+    }
+
+    /// Whether what is kept of a byte says at least what is known of it.
+    fn covers(kept: &RangeState, known: &RangeState) -> bool {
+        let marks = |kept: &[Mark], known: &[Mark]| {
+            known.iter().all(|m| kept.iter().any(|k| k.pair == m.pair && k.level >= m.level))
+        };
+        marks(&kept.writes, &known.writes)
+            && marks(&kept.reads, &known.reads)
+            && (kept.init == known.init || kept.init == Init::Mixed)
+    }
+
+    /// Writes to a buffer of 200 bytes.
+    fn some_writes(x: &mut u64, ranges: &Ranges, same_places: bool) -> Vec<Written> {
+        let mut writes = Vec::new();
+        if same_places {
+            let starts = ranges.iter().map(|r| r.start);
+            let ends = starts.clone().skip(1).chain([200]);
+            let whole = starts.zip(ends).filter(|_| random(x, 2) == 0);
+            return whole.map(|(start, end)| Written { start, end, level: 0 }).collect();
+        }
+        let mut at = 0;
+        while at < 200 {
+            let start = at + random(x, 12);
+            let end = (start + 1 + random(x, 12)).min(200);
+            let level = random(x, 2) as u32;
+            if start < end {
+                writes.push(Written { start, end, level });
+            }
+            at = end.max(start);
+        }
+        writes
     }
 
     #[test]
-    fn writes_at_once_leave_what_one_after_the_other_leaves() {
+    fn writes_at_once_leave_what_one_after_the_other_leaves_or_more() {
         let mut x = 3;
+        let mut drawn_together = 0;
         for max in [1, 2, 5, 16, 256] {
-            let mut states = [GraphState::with_max_ranges(max), GraphState::with_max_ranges(max)];
-            let make = |s: &mut GraphState| s.add_buffer(BufferDesc::new("b", 200, BufferUsage::STORAGE));
-            let ids = states.each_mut().map(make);
-            for frame in 0..60 {
+            let mut state = GraphState::with_max_ranges(max);
+            let mut other = GraphState::with_max_ranges(max);
+            let desc = || BufferDesc::new("b", 200, BufferUsage::STORAGE);
+            let (id, other_id) = (state.add_buffer(desc()), other.add_buffer(desc()));
+            for frame in 0..100 {
                 let by = By { pair: 1, base: 2 * frame };
-                let mut writes = Vec::new();
-                let mut at = 0;
-                while at < 200 {
-                    let start = at + random(&mut x, 12);
-                    let end = (start + 1 + random(&mut x, 12)).min(200);
-                    let level = random(&mut x, 2) as u32;
-                    if start < end {
-                        writes.push(Written { start, end, level });
+                let Some(before) = state.get(id).map(|p| p.ranges.clone()) else { return };
+                let writes = some_writes(&mut x, &before, frame % 3 == 0);
+                let mut bytes = byte_by_byte(&before, 200, by, &writes);
+                state.overwrite(id, by, writes.iter().copied());
+                let Some(kept) = state.get(id).map(|p| p.ranges.clone()) else { return };
+                let context = || format!("at most {max}, frame {frame}: {writes:?} gave {kept:?}");
+                if writes.len() > max {
+                    drawn_together += 1;
+                    assert!(kept.len() <= max && kept[0].start == 0, "{}", context());
+                    assert!(kept.windows(2).all(|w| w[0].start < w[1].start), "{}", context());
+                    for byte in &bytes {
+                        let r = kept.partition_point(|r| r.start <= byte.start) - 1;
+                        assert!(covers(&kept[r], byte), "byte {}: {}", byte.start, context());
+                        let is_exact = kept[r].coarsened
+                            || RangeState { start: 0, ..kept[r].clone() }
+                                == RangeState { start: 0, ..byte.clone() };
+                        assert!(is_exact, "byte {}: {}", byte.start, context());
                     }
-                    at = end.max(start);
+                } else {
+                    // Equal neighbours merged, then as many as may be kept.
+                    other.set_ranges(other_id, &mut bytes);
+                    assert_eq!(other.get(other_id).map(|p| &p.ranges), Some(&kept), "{}", context());
                 }
-                if frame % 3 == 0 {
-                    // The same places again.
-                    let [a, _] = &states;
-                    let starts: Vec<u64> =
-                        a.get(ids[0]).map_or(vec![], |p| p.ranges.iter().map(|r| r.start).collect());
-                    let ends = starts.iter().copied().skip(1).chain([200]);
-                    let whole = starts.iter().zip(ends).filter(|_| random(&mut x, 2) == 0);
-                    writes = whole.map(|(&start, end)| Written { start, end, level: 0 }).collect();
-                }
-                states[0].overwrite(ids[0], by, writes.iter().copied());
-                one_by_one(&mut states[1], ids[1], by, &writes);
-                let [a, b] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
-                assert_eq!(a, b, "at most {max}, frame {frame}: {writes:?}");
                 // A read here and there.
-                for (state, id) in states.iter_mut().zip(ids) {
-                    if let Some(p) = state.resources.get_mut(id.into()) {
-                        let len = p.ranges.len();
-                        note(&mut p.ranges[frame as usize % len].reads, Mark { pair: 2, level: 2 * frame });
-                    }
+                if let Some(p) = state.resources.get_mut(id.into()) {
+                    let len = p.ranges.len();
+                    note(&mut p.ranges[frame as usize % len].reads, Mark { pair: 2, level: 2 * frame });
                 }
             }
         }
+        assert!(drawn_together > 50, "{drawn_together}");
     }
 }

@@ -104,7 +104,7 @@ fn large_regions_are_the_work_of_many_groups_and_the_table_grows() {
 fn what_uploads_cost_is_measured() {
     silent(|backend| {
         assert!(backend.capabilities().scatter_uploads, "lavapipe has the features");
-        let costs = backend.upload_costs().unwrap();
+        let costs = backend.upload_costs(MkMemoryType::HostLocal).unwrap();
         println!("{}: {costs}", backend.capabilities().device_name);
         // The others are differences, which a busy machine may make zero.
         assert!(costs.scatter > 0, "{costs}");
@@ -120,7 +120,7 @@ fn a_borrowed_device_scatters_only_with_the_features_its_owner_names() {
         // SAFETY: the owner outlives it and does not use its queue meanwhile.
         let backend = unsafe { VulkanBackend::from_raw(lent) }.unwrap();
         assert!(!backend.capabilities().scatter_uploads);
-        assert_eq!(backend.upload_costs().unwrap(), UploadCosts::default());
+        assert_eq!(backend.upload_costs(MkMemoryType::HostLocal).unwrap(), UploadCosts::default());
         let up = buffer(&backend, 64, MkMemoryType::HostVisible);
         let mut plan = Plan::default();
         plan.resource("target", 64);

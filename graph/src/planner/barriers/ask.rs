@@ -1,7 +1,7 @@
 //! What one hazard still needs.
 
 use super::needs::{ChainNeed, ExecNeed, MemoryNeed, push_new};
-use super::{Asked, Calls};
+use super::{Calls, Frame};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable, bits};
 use crate::planner::hazards::Hazard;
@@ -33,9 +33,9 @@ pub(super) fn unseen<'a>(
     level: u64,
     hazard: &Hazard,
 ) -> impl Iterator<Item = Unseen> + 'a {
-    let memory = hazard.kind != HazardKind::WriteAfterRead;
-    let src = pairs.get(hazard.src_pair).write_list.as_slice();
-    let dst = pairs.get(hazard.dst_pair).atom_list.as_slice();
+    let memory = hazard.kind() != HazardKind::WriteAfterRead;
+    let src = pairs.get(hazard.src_pair()).write_list.as_slice();
+    let dst = pairs.get(hazard.dst_pair()).atom_list.as_slice();
     src.iter().filter(move |_| memory).filter_map(move |&write| {
         let mut to = AtomSet::default();
         for &atom in dst.iter().filter(|&&atom| cover.visible(write, atom) <= level) {
@@ -65,8 +65,8 @@ pub(super) fn unordered<'a>(
 }
 
 fn exec_scopes(pairs: &PairTable, hazard: &Hazard) -> (u64, u64) {
-    let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
-    match hazard.kind {
+    let (src, dst) = (pairs.get(hazard.src_pair()), pairs.get(hazard.dst_pair()));
+    match hazard.kind() {
         HazardKind::WriteAfterRead => (src.read_stages, dst.write_stages),
         HazardKind::Order => (src.stages, dst.stages),
         HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => (0, 0),
@@ -78,37 +78,61 @@ fn without_host(pairs: &PairTable, stages: u64) -> u64 {
 }
 
 impl Calls {
-    /// Takes in what one hazard still needs; its source happened at `level`.
+    /// Takes in what one hazard of the call before a level still needs.
     #[inline]
-    pub(super) fn ask(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: Hazard) {
-        let kind = match hazard.kind {
-            HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => Asked::Memory,
-            HazardKind::WriteAfterRead => Asked::Exec,
-            HazardKind::Order => Asked::Both,
-        };
-        let key = (hazard.src_pair, hazard.dst_pair, kind);
+    pub(super) fn ask(&mut self, frame: Frame<'_>, level: u32, cover: &Coverage, hazard: Hazard) {
+        let key = hazard.relation().asks();
         // What was asked for literally serves hazards of the relation at any level.
         if self.asked.contains(&key) {
             return;
         }
-        let literal = match kind {
-            Asked::Memory => self.ask_memory(pairs, cover, level, &hazard),
-            Asked::Exec => self.ask_exec(pairs, cover, level, &hazard),
-            Asked::Both => {
-                let memory = self.ask_memory(pairs, cover, level, &hazard);
-                self.ask_exec(pairs, cover, level, &hazard) && memory
+        let (pairs, ran) = (frame.pairs, frame.level_of(hazard.src()));
+        if key.is_memory() && ran + 1 == frame.base + u64::from(level) {
+            // No call was between: nothing of it is covered.
+            let whole = (key.src_pair(), key.dst_pair());
+            if self.asked.is_empty() && self.needs.is_empty() {
+                self.alone = Some(whole);
+            } else {
+                self.enter_alone(pairs);
+                self.needs.add_whole(pairs, whole);
             }
-        };
-        if literal {
             self.asked.push(key);
+            return;
+        }
+        self.enter_alone(pairs);
+        if self.ask_covered(pairs, cover, ran, &hazard) {
+            self.asked.push(key);
+        }
+    }
+
+    /// Takes in what is left of the needs of a hazard, whose source happened at `level`. Returns whether that is all of
+    /// them, literally.
+    fn ask_covered(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: &Hazard) -> bool {
+        match hazard.kind() {
+            HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => {
+                self.ask_memory(pairs, cover, level, hazard)
+            }
+            HazardKind::WriteAfterRead => self.ask_exec(pairs, cover, level, hazard),
+            HazardKind::Order => {
+                let memory = self.ask_memory(pairs, cover, level, hazard);
+                self.ask_exec(pairs, cover, level, hazard) && memory
+            }
+        }
+    }
+
+    /// Enters what was asked for alone among the needs of the call.
+    #[inline]
+    pub(super) fn enter_alone(&mut self, pairs: &PairTable) {
+        if let Some(alone) = self.alone.take() {
+            self.needs.add_whole(pairs, alone);
         }
     }
 
     /// Whether all of the source is asked for literally towards all of the destination.
     fn ask_memory(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: &Hazard) -> bool {
-        let (src, dst) = (pairs.get(hazard.src_pair), pairs.get(hazard.dst_pair));
-        let whole = Some((hazard.src_pair, hazard.dst_pair));
-        let single = (pairs.facts(hazard.src_pair).write, pairs.facts(hazard.dst_pair).atom);
+        let (src, dst) = (pairs.get(hazard.src_pair()), pairs.get(hazard.dst_pair()));
+        let whole = Some((hazard.src_pair(), hazard.dst_pair()));
+        let single = (pairs.facts(hazard.src_pair()).write, pairs.facts(hazard.dst_pair()).atom);
         if let (Some(write), Some(atom)) = single {
             return self.ask_single(pairs, cover, level, (write, atom), whole);
         }

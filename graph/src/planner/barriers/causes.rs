@@ -49,7 +49,7 @@ impl Calls {
         detail: &Detail,
         consumer: Party,
     ) {
-        let level = frame.level_of(hazard.src);
+        let level = frame.level_of(hazard.src());
         let mut need = EntryScopes::default();
         let mut chain = 0;
         for u in unseen(frame.pairs, cover, level, hazard) {
@@ -72,7 +72,7 @@ impl Calls {
         for pending in self.pending_causes.drain(..) {
             let PendingCause { hazard, need, chain, .. } = &pending;
             let earlier =
-                matches!(hazard.src, Source::Earlier(_)) && hazard.kind != HazardKind::WriteAfterRead;
+                matches!(hazard.src(), Source::Earlier(_)) && hazard.kind() != HazardKind::WriteAfterRead;
             let mut widened = self.widened.iter().filter(|w| earlier && need.src_writes.contains(w.0));
             if let Some(&(_, entry)) = widened.next() {
                 schedule.causes.push(pending.cause(frame, entry));
@@ -96,16 +96,16 @@ impl PendingCause {
         let PendingCause { hazard, detail, consumer, .. } = self;
         Cause {
             entry,
-            kind: hazard.kind,
+            kind: hazard.kind(),
             resource: detail.local,
             range: detail.range.clone(),
-            producer: match hazard.src {
+            producer: match hazard.src() {
                 Source::Node(position) => Party::Node(frame.positions.node(position)),
                 Source::Earlier(_) => Party::EarlierFrame,
             },
-            producer_access: frame.pairs.get(hazard.src_pair).access,
+            producer_access: frame.pairs.get(hazard.src_pair()).access,
             consumer: *consumer,
-            consumer_access: frame.pairs.get(hazard.dst_pair).access,
+            consumer_access: frame.pairs.get(hazard.dst_pair()).access,
             coarsened: detail.coarsened,
         }
     }

@@ -1,10 +1,10 @@
 //! Hazards against earlier frames: an entry of an earlier call of this frame may serve them.
 
-use super::Calls;
 use super::ask::unseen;
+use super::{Calls, Frame};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairTable};
-use crate::planner::hazards::Hazard;
+use crate::planner::hazards::{Hazard, Relation};
 use crate::schedule::{HazardKind, Schedule};
 use smallvec::SmallVec;
 
@@ -19,24 +19,42 @@ pub(super) struct Earlier {
     unseen: AtomSet,
 }
 
+/// The relation that was judged last, and the level below which all of it is covered. What is covered stays so.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Served {
+    relation: Relation,
+    covered: u64,
+}
+
 impl Calls {
     /// Keeps a hazard until all those within the frame have asked, unless calls of this frame have served it already.
     #[inline]
     pub(super) fn note_earlier(&mut self, pairs: &PairTable, cover: &Coverage, level: u64, hazard: Hazard) {
-        let covered = match hazard.kind {
+        let relation = hazard.relation();
+        if relation == self.served.relation && level < self.served.covered {
+            return;
+        }
+        let covered = match hazard.kind() {
             HazardKind::ReadAfterWrite | HazardKind::WriteAfterWrite => {
-                cover.memory_level(pairs, hazard.src_pair, hazard.dst_pair)
+                cover.memory_level(pairs, hazard.src_pair(), hazard.dst_pair())
             }
-            HazardKind::WriteAfterRead => cover.exec_level(pairs, hazard.src_pair, hazard.dst_pair),
+            HazardKind::WriteAfterRead => cover.exec_level(pairs, hazard.src_pair(), hazard.dst_pair()),
             HazardKind::Order => 0,
         };
+        self.served = Served { relation, covered };
         if covered <= level {
             self.earlier.push(Earlier { level, hazard, write: 0, unseen: AtomSet::default() });
         }
     }
 
     /// Takes in the hazards of the call against earlier frames.
-    pub(super) fn ask_earlier(&mut self, pairs: &PairTable, cover: &mut Coverage, schedule: &mut Schedule) {
+    pub(super) fn ask_earlier(
+        &mut self,
+        (frame, level): (Frame<'_>, u32),
+        cover: &mut Coverage,
+        schedule: &mut Schedule,
+    ) {
+        let pairs = frame.pairs;
         let mut earlier = std::mem::take(&mut self.earlier);
         // First those that only this call can serve.
         earlier.retain_mut(|e| {
@@ -45,12 +63,12 @@ impl Calls {
             });
             match found {
                 Some((write, unseen)) => (e.write, e.unseen) = (write, unseen),
-                None => self.ask(pairs, cover, e.level, e.hazard),
+                None => self.ask(frame, level, cover, e.hazard),
             }
             found.is_some()
         });
         if !earlier.is_empty() {
-            self.widen(pairs, &mut earlier, cover, schedule);
+            self.widen((frame, level), &mut earlier, cover, schedule);
         }
         earlier.clear();
         self.earlier = earlier;
@@ -59,11 +77,12 @@ impl Calls {
     /// One entry serves all hazards of a write, or none does; what is asked for here may serve others on its way.
     fn widen(
         &mut self,
-        pairs: &PairTable,
+        (frame, level): (Frame<'_>, u32),
         earlier: &mut Vec<Earlier>,
         cover: &mut Coverage,
         schedule: &mut Schedule,
     ) {
+        let pairs = frame.pairs;
         let mut unseen: SmallVec<[(AtomIndex, AtomSet); 4]> = SmallVec::new();
         loop {
             unseen.clear();
@@ -79,7 +98,7 @@ impl Calls {
                 let found = self.chains.find(pairs, &schedule.entries, &self.scopes, e.write, all);
                 let keep = found.is_some() && self.may_widen(pairs, cover, e).is_some();
                 if !keep {
-                    self.ask(pairs, cover, e.level, e.hazard);
+                    self.ask(frame, level, cover, e.hazard);
                 }
                 keep
             });
@@ -89,20 +108,21 @@ impl Calls {
         }
         for &(write, unseen) in &unseen {
             if let Some(number) = self.chains.find(pairs, &schedule.entries, &self.scopes, write, unseen) {
-                let entry = self.chains.widen(number, pairs, &mut self.scopes, write, cover, schedule);
+                let tables = (self.scopes.as_mut_slice(), &mut self.repeat);
+                let entry = self.chains.widen(number, pairs, tables, write, cover, schedule);
                 self.widened.push((write, entry));
             } else {
                 // Widened for another write just now.
                 let alike = earlier.iter().filter(|e| e.write == write);
-                alike.for_each(|e| self.ask(pairs, cover, e.level, e.hazard));
+                alike.for_each(|e| self.ask(frame, level, cover, e.hazard));
             }
         }
     }
 
     /// The only write of a hazard, and who cannot see it yet, if this call does not serve it anyway.
     fn may_widen(&self, pairs: &PairTable, cover: &Coverage, e: &Earlier) -> Option<(AtomIndex, AtomSet)> {
-        let [write] = *pairs.get(e.hazard.src_pair).write_list.as_slice() else { return None };
-        if e.hazard.kind == HazardKind::WriteAfterRead {
+        let [write] = *pairs.get(e.hazard.src_pair()).write_list.as_slice() else { return None };
+        if e.hazard.kind() == HazardKind::WriteAfterRead {
             return None;
         }
         let to = unseen(pairs, cover, e.level, &e.hazard).next().map_or(AtomSet::default(), |u| u.to);

@@ -16,25 +16,11 @@ pub(super) struct Out<'a> {
     pub(super) entries: &'a mut Vec<BarrierEntry>,
     /// Where those of this call begin.
     pub(super) first: usize,
-    pub(super) last: &'a mut Last,
 }
-
-/// The last call that had one need, and the entry it got: those of a long chain are all alike.
-pub(super) type Last = Option<(MemoryNeed, BarrierEntry, EntryScopes)>;
 
 pub(super) fn make(needs: &mut Needs, out: &mut Out<'_>) {
     if let ([one], [], []) = (needs.memory.as_slice(), needs.chained.as_slice(), needs.exec.as_slice()) {
-        if let Some((need, entry, scopes)) = out.last
-            && need == one
-        {
-            out.scopes.push(*scopes);
-            out.entries.push(*entry);
-            return;
-        }
         out.push_memory(one.src, one.dst, one.whole);
-        if let ([entry], [scopes]) = (&out.entries[out.first..], out.here()) {
-            *out.last = Some((*one, *entry, *scopes));
-        }
         return;
     }
     // Larger needs first: what they cover, smaller ones need not ask for again.

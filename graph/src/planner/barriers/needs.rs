@@ -1,7 +1,8 @@
 //! What the hazards of one call still need, and whether some entries give it.
 
+use super::Whole;
 use crate::coverage::EntryScopes;
-use crate::pairs::{AtomIndex, AtomSet, PairId, PairTable};
+use crate::pairs::{AtomIndex, AtomSet, PairTable};
 
 /// Everything one call has to do.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub(super) struct MemoryNeed {
     pub(super) src: AtomSet,
     pub(super) dst: AtomSet,
     /// The declared accesses, if the need is for all of both.
-    pub(super) whole: Option<(PairId, PairId)>,
+    pub(super) whole: Option<Whole>,
 }
 
 /// Writes that are available already and must become visible, by a chain from any of the stages.
@@ -64,6 +65,16 @@ impl Needs {
         self.memory.clear();
         self.chained.clear();
         self.exec.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.memory.is_empty() && self.chained.is_empty() && self.exec.is_empty()
+    }
+
+    /// Adds all that one access wrote, towards all of another.
+    pub(super) fn add_whole(&mut self, pairs: &PairTable, of: Whole) {
+        let (src, dst) = (pairs.get(of.0).writes, pairs.get(of.1).atoms);
+        push_new(&mut self.memory, MemoryNeed { src, dst, whole: Some(of) });
     }
 
     /// Whether entries give all of it.

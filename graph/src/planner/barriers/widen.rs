@@ -3,6 +3,7 @@
 //! the kind are served with it.
 
 use super::needs::Needs;
+use super::repeat::Repeat;
 use crate::coverage::{Coverage, EntryScopes};
 use crate::pairs::{AtomIndex, AtomSet, PairTable};
 use crate::schedule::{BarrierCall, BarrierEntry, Schedule};
@@ -45,11 +46,10 @@ impl Chains {
         needs: &Needs,
         scopes: &[EntryScopes],
         schedule: &Schedule,
-        entries: Range<u32>,
+        first: usize,
         boundary: u64,
     ) {
-        for e in entries {
-            let entry = &schedule.entries[e as usize];
+        for (e, entry) in (first as u32..).zip(&schedule.entries[first..]) {
             if self.0.len() < MAX_CHAINS && entry.src_access.is_empty() && !entry.dst_access.is_empty() {
                 let served = needs.beyond(&scopes[e as usize]);
                 self.0.push(Chain { entry: e, call: schedule.barriers.len(), boundary, served });
@@ -81,7 +81,7 @@ impl Chains {
         &mut self,
         number: usize,
         pairs: &PairTable,
-        scopes: &mut [EntryScopes],
+        (scopes, repeat): (&mut [EntryScopes], &mut Repeat),
         write: AtomIndex,
         cover: &mut Coverage,
         schedule: &mut Schedule,
@@ -95,16 +95,10 @@ impl Chains {
         let scopes = &*scopes;
         // What chained on from it since.
         let mut at = scopes[entry as usize].dst_stages;
-        let mut last: &[EntryScopes] = &[];
-        for later in schedule.barriers.get(call + 1..).unwrap_or(&[]) {
-            let here = &scopes[range(later)];
-            // Calls of a long chain are all alike, and a second one of a kind with one entry reaches nothing new.
-            if here.len() == 1 && here == last {
-                continue;
-            }
-            at = cover.spread(write, boundary, at, here);
-            last = here;
+        for later in repeat.changes_after(call) {
+            at = cover.spread(write, boundary, at, &scopes[range(&schedule.barriers[later])]);
         }
+        repeat.interrupt();
         // Another entry that made it available too would leave this one superfluous.
         self.0.iter_mut().for_each(|c| c.served.insert(write));
         entry

@@ -4,7 +4,7 @@ use super::{Moves, Shift};
 use crate::PlanOrigin;
 use crate::coverage::{Coverage, EntryScopes};
 use crate::planner::catch_up;
-use crate::planner::groups::{Grouped, Groups};
+use crate::planner::groups::Groups;
 use crate::planner::hazards::{Hazards, NONE};
 use crate::planner::order::Levels;
 use crate::planner::resolve::Resolved;
@@ -47,11 +47,11 @@ impl Outcome {
         std::mem::swap(&mut self.scopes, made.scopes);
         std::mem::swap(&mut self.cover, made.cover);
         self.last = made.levels.last();
-        let serials = self.schedule.resources.iter().filter_map(|r| match r {
+        let mut serials = self.schedule.resources.iter().filter_map(|r| match r {
             Resource::Transient(id) => Some(id.frame),
             Resource::Persistent(_) => None,
         });
-        self.serial = serials.last();
+        self.serial = serials.next();
         let commands = self.schedule.queues.iter().take(1).flat_map(|queue| &queue.commands);
         let staged = |command: &Command| matches!(command, Command::Copy { from: BufferRef::Host(_), .. });
         self.uploads.clear();
@@ -62,8 +62,10 @@ impl Outcome {
         }
         if let Some(left) = Arc::get_mut(&mut self.left) {
             left.clear();
-            leave_groups(left, made.resolved, made.groups, made.hazards, made.levels);
-            leave_parts(left, made.resolved, made.hazards, made.levels);
+            leave_groups(left, made.resolved, made.groups, made.levels, &self.schedule);
+            if !made.groups.alone {
+                leave_parts(left, made.resolved, made.hazards, made.levels);
+            }
         }
     }
 
@@ -140,16 +142,12 @@ impl Outcome {
 }
 
 /// What grouped uploads wrote, where no map was made because nothing reads it.
-fn leave_groups(left: &mut Left, resolved: &Resolved, groups: &Groups, hazards: &Hazards, levels: &Levels) {
-    for group in &groups.groups {
-        let local = &resolved.locals[group.local as usize];
-        let mapped = !hazards.tracks(group.local).as_slice().is_empty();
-        let Some(id) = local.backing.filter(|_| !mapped) else { continue };
-        let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
-        let pair = resolved.upload_pairs[usize::from(local.scattered)];
-        let level = |position: u32| levels.level[position as usize];
-        let written = |u: &Grouped| Written { start: u.start, end: u.end, level: level(u.position) };
-        left.push_group(id, pair, uploads.iter().map(written));
+fn leave_groups(left: &mut Left, resolved: &Resolved, groups: &Groups, levels: &Levels, schedule: &Schedule) {
+    let all = groups.written(schedule);
+    for (group, id, pair) in groups.unread(resolved) {
+        let level = |u| levels.grouped.unwrap_or_else(|| levels.level[groups.position(u) as usize]);
+        let uploads = all.get(group.range()).unwrap_or(&[]);
+        left.push_group(id, pair, uploads.iter().map(|u| Written::new(u, level(u))));
     }
 }
 

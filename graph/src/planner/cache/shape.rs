@@ -1,7 +1,7 @@
 //! The structure of a frame: what is declared, as far as a plan depends on it.
 
 use super::PlanChange;
-use crate::frame::{FrameGraph, Node, NodeKind, Order, TransientDesc, Use};
+use crate::frame::{Entry, FrameGraph, Node, Order, TransientDesc, UPLOAD, Upload, Use};
 use crate::planner::PlanOptions;
 use crate::resource::{HostSlice, Resource, ResourceId};
 
@@ -13,7 +13,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) backings: &'a [Option<ResourceId>],
 }
 
+/// Uses of a frame beyond which it is not remembered: it would take many megabytes.
+const MAX_USES: usize = 1 << 18;
+
 impl Asked<'_> {
+    pub(super) fn is_too_large(&self) -> bool {
+        self.graph.uses.len() + self.graph.uploads.len() > MAX_USES
+    }
+
     fn backing(&self, transient: usize) -> Option<ResourceId> {
         self.backings.get(transient).copied().flatten()
     }
@@ -24,10 +31,13 @@ impl Asked<'_> {
 pub(super) struct Shape {
     options: PlanOptions,
     prologue: Option<u32>,
-    /// Of the frame that `uses` are of.
+    /// Of the frame that the rest is of.
     serial: u32,
+    /// As in [`FrameGraph`].
+    entries: Vec<u32>,
     nodes: Vec<Node>,
     uses: Vec<Use>,
+    uploads: Vec<Upload>,
     transients: Vec<TransientDesc>,
     /// By transient.
     backings: Vec<Option<ResourceId>>,
@@ -48,9 +58,10 @@ pub(super) enum Compared {
 pub(super) enum Place {
     /// In the number of its nodes or uses.
     Size,
-    /// Position of a use.
+    /// Positions in the frame's lists.
     Use(usize),
     Node(usize),
+    Upload(usize),
     Beside,
 }
 
@@ -59,6 +70,7 @@ pub(super) enum Place {
 pub(super) struct Hint {
     at_use: usize,
     at_node: usize,
+    at_upload: usize,
 }
 
 impl Hint {
@@ -67,6 +79,7 @@ impl Hint {
         match place {
             Place::Use(at) => self.at_use == at,
             Place::Node(at) => self.at_node == at,
+            Place::Upload(at) => self.at_upload == at,
             Place::Size | Place::Beside => false,
         }
     }
@@ -75,6 +88,7 @@ impl Hint {
         match place {
             Place::Use(at) => self.at_use = at,
             Place::Node(at) => self.at_node = at,
+            Place::Upload(at) => self.at_upload = at,
             Place::Size | Place::Beside => {}
         }
     }
@@ -86,8 +100,10 @@ impl Shape {
         self.options = asked.options;
         self.prologue = graph.prologue;
         self.serial = graph.serial;
+        self.entries.clone_from(&graph.entries);
         self.nodes.clone_from(&graph.nodes);
         self.uses.clone_from(&graph.uses);
+        self.uploads.clone_from(&graph.uploads);
         self.transients.clone_from(&graph.transients);
         self.orders.clone_from(&graph.orders);
         self.backings.clear();
@@ -97,7 +113,9 @@ impl Shape {
     /// Takes on where the staging memory is now.
     pub(super) fn follow(&mut self, asked: Asked<'_>, moves: &Moves) {
         if moves.any() {
-            self.nodes.clone_from(&asked.graph.nodes);
+            self.serial = asked.graph.serial;
+            self.uses.clone_from(&asked.graph.uses);
+            self.uploads.clone_from(&asked.graph.uploads);
         }
     }
 
@@ -105,7 +123,7 @@ impl Shape {
     pub(super) fn compare(&self, asked: Asked<'_>, hint: Hint, moves: &mut Moves) -> Compared {
         moves.clear();
         let graph = asked.graph;
-        if (self.nodes.len(), self.uses.len()) != (graph.nodes.len(), graph.uses.len()) {
+        if !self.is_as_large(graph) {
             return Compared::Differs(Place::Size);
         }
         let beside = self.options == asked.options
@@ -132,16 +150,24 @@ impl Shape {
         {
             return Some(Place::Node(hint.at_node));
         }
+        if let (Some(old), Some(new)) = (self.uploads.get(hint.at_upload), graph.uploads.get(hint.at_upload))
+            && upload_difference(old, new, serials) != 0
+        {
+            return Some(Place::Upload(hint.at_upload));
+        }
         if let Some(at) = first_use(&self.uses, &graph.uses, serials) {
             return Some(Place::Use(at));
         }
-        for (at, (old, new)) in self.nodes.iter().zip(&graph.nodes).enumerate() {
-            if !(old.uses == new.uses && same_node(old, new)) {
-                return Some(Place::Node(at));
+        let mut nodes = self.nodes.iter().zip(&graph.nodes);
+        if let Some(at) = nodes.position(|(old, new)| old.uses != new.uses || !same_node(old, new)) {
+            return Some(Place::Node(at));
+        }
+        // Where each upload is among the nodes says where the others are.
+        for (at, (old, new)) in self.uploads.iter().zip(&graph.uploads).enumerate() {
+            if upload_difference(old, new, serials) != 0 {
+                return Some(Place::Upload(at));
             }
-            if let (NodeKind::Upload { from: old }, NodeKind::Upload { from: new }) = (old.kind, new.kind) {
-                moves.enter(old, new, at);
-            }
+            moves.enter(old.from(), new.from(), new.node);
         }
         None
     }
@@ -167,6 +193,7 @@ impl Shape {
     /// Whether a frame has as many nodes and uses.
     pub(super) fn is_as_large(&self, graph: &FrameGraph) -> bool {
         (self.nodes.len(), self.uses.len()) == (graph.nodes.len(), graph.uses.len())
+            && self.uploads.len() == graph.uploads.len()
     }
 
     /// What differs in a frame that was compared with it.
@@ -179,31 +206,43 @@ impl Shape {
                 Some(place) => return self.change(asked, place),
                 None => return self.beside_nodes(asked),
             },
-            Place::Use(at) => graph.nodes.partition_point(|node| node.uses.1 as usize <= at),
-            Place::Node(at) => at,
+            Place::Use(at) => number(graph, graph.nodes.partition_point(|node| node.uses.1 as usize <= at)),
+            Place::Node(at) => number(graph, at),
+            Place::Upload(at) => graph.uploads.get(at).map_or(0, |upload| upload.node),
         };
-        let node = at as u32;
-        let both = self.nodes.get(at).zip(graph.nodes.get(at));
-        both.and_then(|(old, new)| self.node(old, new, node, graph)).unwrap_or(PlanChange::Node { node })
+        self.entry(graph, at).unwrap_or(PlanChange::Node { node: at })
     }
 
     /// What differs in a frame of another size: where nodes were added or taken out, all after that differ.
     fn resized(&self, graph: &FrameGraph) -> PlanChange {
-        let (before, now) = (self.nodes.len(), graph.nodes.len());
-        let same = |&at: &usize| {
-            let (old, new) = (&self.nodes[at], &graph.nodes[at]);
-            self.node(old, new, at as u32, graph).is_none()
-        };
-        let (mut begin, mut end) = (0, before.min(now));
+        let (before, now) = (self.entries.len(), graph.entries.len());
+        let (mut begin, mut end) = (0, before.min(now) as u32);
         while begin < end {
             let middle = begin + (end - begin) / 2;
-            if same(&middle) { begin = middle + 1 } else { end = middle }
+            if self.entry(graph, middle).is_none() { begin = middle + 1 } else { end = middle }
         }
-        let node = begin as u32;
         match before.cmp(&now) {
-            std::cmp::Ordering::Less => PlanChange::Added { node },
-            std::cmp::Ordering::Greater => PlanChange::Removed { node },
-            std::cmp::Ordering::Equal => PlanChange::Node { node },
+            std::cmp::Ordering::Less => PlanChange::Added { node: begin },
+            std::cmp::Ordering::Greater => PlanChange::Removed { node: begin },
+            std::cmp::Ordering::Equal => PlanChange::Node { node: begin },
+        }
+    }
+
+    /// How a node that both have differs.
+    fn entry(&self, graph: &FrameGraph, node: u32) -> Option<PlanChange> {
+        let known = self.entries.get(node as usize)?;
+        let at = (known & !UPLOAD) as usize;
+        let (old_upload, old_node) = match known & UPLOAD {
+            0 => (None, self.nodes.get(at)),
+            _ => (self.uploads.get(at), None),
+        };
+        match (graph.entry(node), old_upload, old_node) {
+            (Entry::Upload(new), Some(old), _) => {
+                let differs = difference(&old.to, &graph.uploads[new].to, self.serial ^ graph.serial) != 0;
+                differs.then_some(PlanChange::Use { node, number: 0 })
+            }
+            (Entry::Node(new), _, Some(old)) => self.node(old, new, node, graph),
+            _ => Some(PlanChange::Node { node }),
         }
     }
 
@@ -232,14 +271,21 @@ impl Shape {
     }
 }
 
-/// Whether two nodes do the same, their uses and the staging memory of uploads aside.
+/// The number in the frame of the node at a place of [`FrameGraph::nodes`].
+fn number(graph: &FrameGraph, at: usize) -> u32 {
+    graph.entries.iter().position(|&entry| entry as usize == at).unwrap_or(0) as u32
+}
+
+/// Whether two nodes do the same, their uses aside.
 #[inline]
 fn same_node(old: &Node, new: &Node) -> bool {
-    let kind = match (old.kind, new.kind) {
-        (NodeKind::Upload { .. }, NodeKind::Upload { .. }) => true,
-        (old, new) => old == new,
-    };
-    kind && old.queue == new.queue && old.side_effects == new.side_effects
+    old.kind == new.kind && old.queue == new.queue && old.side_effects == new.side_effects
+}
+
+/// As [`difference`], of uploads, their staging memory aside.
+#[inline(always)]
+fn upload_difference(old: &Upload, new: &Upload, serials: u32) -> u64 {
+    difference(&old.to, &new.to, serials) | u64::from(old.node ^ new.node)
 }
 
 /// The first of two frames' uses that differ. `serials`: what differs between the frames' serial numbers.
@@ -321,12 +367,12 @@ impl Moves {
 
     /// Takes in where an upload is now, a node of the frame.
     #[inline]
-    fn enter(&mut self, old: HostSlice, new: HostSlice, node: usize) {
+    fn enter(&mut self, old: HostSlice, new: HostSlice, node: u32) {
         let to = Move { from: old.buffer, to: new.buffer, by: new.offset.wrapping_sub(old.offset) };
         let near = old == new || (old.offset | new.offset) < FAR;
         let last = self.moves.last();
         if !(near && last.is_some_and(|m| (m.from, m.to, m.by) == (to.from, to.to, to.by))) {
-            self.enter_another(to, near, node as u32);
+            self.enter_another(to, near, node);
         }
     }
 

@@ -19,8 +19,9 @@
 
 use super::PlanChange;
 use crate::coverage::Coverage;
+use crate::frame::FrameGraph;
 use crate::pairs::{PairId, PairTable};
-use crate::planner::resolve::{Resolved, ResolvedUse};
+use crate::planner::resolve::Resolved;
 use crate::resource::ResourceId;
 use crate::state::{GraphState, Init, Mark, Persistent, RangeState};
 
@@ -112,13 +113,14 @@ const MAX_PAIRS: usize = 128;
 
 /// Whether starts of a frame can be told apart.
 pub(super) fn comparable(resolved: &Resolved) -> bool {
-    resolved.uses.iter().all(|u| usize::from(u.pair) < MAX_PAIRS)
+    let uploads = resolved.upload_pairs.iter().copied();
+    resolved.uses.iter().map(|u| u.pair).chain(uploads).all(|pair| usize::from(pair) < MAX_PAIRS)
         && resolved.locals.iter().all(|local| local.size < 1 << 62)
 }
 
 impl Start {
     /// Keeps where a frame that was just planned starts.
-    pub(super) fn keep(&mut self, state: &GraphState, resolved: &Resolved) {
+    pub(super) fn keep(&mut self, state: &GraphState, graph: &FrameGraph, resolved: &Resolved) {
         self.state = state.identity;
         self.base = state.next_level;
         self.accesses = state.pairs.len();
@@ -129,7 +131,7 @@ impl Start {
         self.covers.clear();
         self.oldest = u64::MAX;
         self.keep_ranges(state, resolved);
-        self.do_uses(resolved);
+        self.do_uses(graph, resolved);
         self.keep_marks(state);
         self.covered.clear();
         self.covered.extend(self.covers.iter().map(|cover| cover.level(&state.cover, &state.pairs)));
@@ -149,24 +151,25 @@ impl Start {
     }
 
     /// Notes what the frame does to each range.
-    fn do_uses(&mut self, resolved: &Resolved) {
+    fn do_uses(&mut self, graph: &FrameGraph, resolved: &Resolved) {
         self.done.clear();
         self.done.resize(self.ranges.len(), Done::default());
-        let Start { ranges, done, begin, .. } = self;
-        let [copied, scattered] = resolved.upload_pairs;
         for u in &resolved.uses {
-            let local = u.local as usize;
-            let all = begin[local]..begin[local + 1];
-            let ranges = &ranges[all.clone()];
-            let first = ranges.partition_point(|r| r.start <= u.start).saturating_sub(1);
-            let touched = ranges.iter().zip(&mut done[all]).skip(first).take_while(|(r, _)| r.start < u.end);
-            let mut bits = 1 << u.pair;
-            // Uploads of a group are resolved as copies, whatever they became.
-            if resolved.locals[local].scattered && u.pair == copied {
-                bits |= 1 << scattered;
-            }
-            touched.for_each(|(_, done)| done.enter(u, bits));
+            self.do_use(u.local, (u.start, u.end), Done::new(u.pair, u.writes()));
         }
+        for (upload, &number) in graph.uploads.iter().zip(&resolved.upload_locals) {
+            let Some(local) = resolved.locals.get(number as usize) else { continue };
+            let pair = resolved.upload_pairs[usize::from(local.scattered)];
+            self.do_use(number, upload.range(local.size), Done::new(pair, true));
+        }
+    }
+
+    fn do_use(&mut self, local: u32, (start, end): (u64, u64), what: Done) {
+        let all = self.begin[local as usize]..self.begin[local as usize + 1];
+        let ranges = &self.ranges[all.clone()];
+        let first = ranges.partition_point(|r| r.start <= start).saturating_sub(1);
+        let touched = ranges.iter().zip(&mut self.done[all]).skip(first).take_while(|(r, _)| r.start < end);
+        touched.for_each(|(_, done)| done.add(what));
     }
 
     fn keep_marks(&mut self, state: &GraphState) {
@@ -324,12 +327,15 @@ impl KnownRange {
 }
 
 impl Done {
+    fn new(pair: PairId, writes: bool) -> Self {
+        let any = 1 << pair;
+        Done { any, writes: if writes { any } else { 0 } }
+    }
+
     #[inline]
-    fn enter(&mut self, u: &ResolvedUse, bits: u128) {
-        self.any |= bits;
-        if u.writes() {
-            self.writes |= bits;
-        }
+    fn add(&mut self, other: Done) {
+        self.any |= other.any;
+        self.writes |= other.writes;
     }
 }
 

@@ -53,8 +53,7 @@ impl Why {
         self.first.resize(resolved.locals.len(), NONE);
         for later in (position + 1..positions.len()).rev().filter(|&p| keep[p as usize]) {
             let index = positions.node(later);
-            let node = &graph.nodes[index as usize];
-            self.kept(index, &resolved.uses[node.uses.0 as usize..node.uses.1 as usize]);
+            self.kept(index, resolved.uses_of(graph.entry(index)));
         }
     }
 

@@ -32,10 +32,7 @@ impl Covered {
         let at = self.at(src, dst);
         match self.memory.get(at) {
             Some(&known) if known != UNKNOWN => known,
-            _ => {
-                let level = cover.memory_level(pairs, src, dst);
-                keep(&mut self.memory, at, level)
-            }
+            _ => keep(&mut self.memory, at, || cover.memory_level(pairs, src, dst)),
         }
     }
 
@@ -45,10 +42,7 @@ impl Covered {
         let at = self.at(src, dst);
         match self.exec.get(at) {
             Some(&known) if known != UNKNOWN => known,
-            _ => {
-                let level = cover.exec_level(pairs, src, dst);
-                keep(&mut self.exec, at, level)
-            }
+            _ => keep(&mut self.exec, at, || cover.exec_level(pairs, src, dst)),
         }
     }
 
@@ -60,8 +54,9 @@ impl Covered {
     }
 }
 
-fn keep(table: &mut [u64], at: usize, level: u64) -> u64 {
-    let level = level.min(UNKNOWN - 1);
+#[cold]
+fn keep(table: &mut [u64], at: usize, level: impl FnOnce() -> u64) -> u64 {
+    let level = level().min(UNKNOWN - 1);
     if let Some(cell) = table.get_mut(at) {
         *cell = level;
     }

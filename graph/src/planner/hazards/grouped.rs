@@ -4,10 +4,10 @@
 
 use super::{Detail, Hazard, Hazards, NONE, Source, Track, Walk};
 use crate::pairs::{PairId, PairTable};
-use crate::planner::groups::{Grouped, Groups};
+use crate::planner::groups::{Group, Groups};
 use crate::planner::resolve::Resolved;
-use crate::schedule::HazardKind;
-use crate::state::RangeState;
+use crate::schedule::{CopyRegion, HazardKind};
+use crate::state::{Mark, RangeState};
 use std::ops::Range;
 
 /// The outcome.
@@ -15,30 +15,40 @@ use std::ops::Range;
 pub(crate) struct Owed {
     /// Lists of hazards. Of those of one kind from one access each list has that with the source at the latest level.
     list: Vec<Hazard>,
-    /// Where the list of each upload in [`Groups::uploads`] is.
-    of: Vec<(u32, u32)>,
-    /// How many owe something.
+    /// Which list is that of each upload in [`Groups::uploads`], ascending.
+    spans: Vec<Span>,
+    /// How many of these owe something, and how many there are.
     owing: usize,
+    all: usize,
     /// Every hazard with the upload's position, ascending by that, if causes are asked for.
     details: Vec<(u32, (Hazard, Detail))>,
 }
 
-impl Owed {
-    /// Where the list is of what the upload at this place of [`Groups::uploads`] owes.
-    #[inline]
-    pub(crate) fn place(&self, index: usize) -> (u32, u32) {
-        self.of.get(index).copied().unwrap_or_default()
-    }
+/// Uploads in a row that share a list.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// Where they end in [`Groups::uploads`]; they begin where those before end.
+    end: u32,
+    list: (u32, u32),
+}
 
-    pub(crate) fn list(&self, (begin, end): (u32, u32)) -> &[Hazard] {
-        self.list.get(begin as usize..end as usize).unwrap_or(&[])
+impl Owed {
+    /// What uploads in a row owe, each with where they are in [`Groups::uploads`].
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (Range<usize>, &[Hazard])> {
+        let mut begin = 0;
+        self.spans.iter().map(move |span| {
+            let range = begin..span.end as usize;
+            begin = range.end;
+            let (first, end) = span.list;
+            (range, self.list.get(first as usize..end as usize).unwrap_or(&[]))
+        })
     }
 
     /// The level of all of them, if it is the same.
     pub(crate) fn level(&self) -> Option<u32> {
         match self.owing {
             0 => Some(0),
-            n => (n == self.of.len()).then_some(1),
+            n => (n == self.all).then_some(1),
         }
     }
 
@@ -51,98 +61,128 @@ impl Owed {
     pub(crate) fn details(&self) -> &[(u32, (Hazard, Detail))] {
         &self.details
     }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.spans.clear();
+        self.owing = 0;
+        self.all = 0;
+        self.details.clear();
+    }
+
+    /// The next uploads, `n` in number, have this list.
+    #[inline]
+    fn push(&mut self, n: usize, list: (u32, u32)) {
+        self.all += n;
+        self.owing += if list.0 == list.1 { 0 } else { n };
+        let end = self.all as u32;
+        match self.spans.last_mut() {
+            Some(last) if last.list == list => last.end = end,
+            _ => self.spans.push(Span { end, list }),
+        }
+    }
 }
 
 /// Judges all grouped uploads.
-pub(super) fn enter(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    (resolved, groups): (&Resolved, &Groups),
-    out: &mut Hazards,
-) {
-    out.grouped.list.clear();
-    out.grouped.of.clear();
-    out.grouped.owing = 0;
-    out.grouped.details.clear();
-    let mut known = [Known { range: None, list: (0, 0) }; 2];
+pub(super) fn enter(walk: &Walk<'_>, (resolved, groups): (&Resolved, &Groups), out: &mut Hazards) {
+    let pairs = &*walk.pairs;
+    out.grouped.clear();
+    let mut known = [Known::default(); 2];
     for group in &groups.groups {
         let local = &resolved.locals[group.local as usize];
         let ranges = local.backing.and_then(|id| walk.state.get(id)).map_or(&[][..], |p| p.ranges.as_slice());
-        let uploads = groups.uploads.get(groups.range(group)).unwrap_or(&[]);
+        let uploads = groups.of(group);
         if ranges.is_empty() {
             // No such buffer is resolved.
-            out.grouped.of.resize(out.grouped.of.len() + uploads.len(), (0, 0));
+            out.grouped.push(uploads.len(), (0, 0));
             continue;
         }
         let number = usize::from(local.scattered);
         let pair = walk.uploads[number];
         judge(walk, (pairs, pair), uploads, ranges, &mut known[number], out);
         if walk.causes {
-            explain(walk, (pairs, pair), uploads, ranges, out);
+            explain(walk, (pairs, pair), (groups, group), ranges, out);
         }
-        if local.read || local.host_visible {
+        if local.read() || local.host_visible {
             let tracks = out.in_parts(group.local);
-            lay(uploads, ranges, local.size, |start, write, prior| {
+            lay((groups, uploads), ranges, local.size, |start, write, prior| {
                 let pair = if write == NONE { 0 } else { pair };
                 tracks.push(Track { start, write, reads: NONE, prior, pair });
             });
         }
     }
     out.grouped.details.sort_by_key(|d| d.0);
+    place(groups, out);
 }
 
-/// The list made last for uploads that write alike, and the range it is about.
-#[derive(Clone, Copy)]
-struct Known<'a> {
-    range: Option<&'a RangeState>,
-    list: (u32, u32),
-}
-
-/// Whether an upload owes the same to both; `false` says nothing if there is more to compare than one write.
-#[inline]
-fn alike(a: &RangeState, b: &RangeState) -> bool {
-    match (a.writes.as_slice(), b.writes.as_slice()) {
-        ([a_write], [b_write]) => a_write == b_write && a.reads.is_empty() && b.reads.is_empty(),
-        _ => false,
+/// Gives each upload its level. Those that are alone all have the same, and no place for it.
+fn place(groups: &Groups, out: &mut Hazards) {
+    if groups.alone {
+        return;
+    }
+    for (range, list) in out.grouped.lists() {
+        if !list.is_empty() {
+            for upload in &groups.uploads[range] {
+                out.level[groups.position(upload) as usize] = 1;
+            }
+        }
     }
 }
 
-/// Finds what each upload owes, and its level.
-fn judge<'a>(
+/// The list made last for uploads that write alike, and what was there: one write that nothing read since.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    mark: Option<Mark>,
+    list: (u32, u32),
+}
+
+/// The last write to a range, if it is one and nothing read it since.
+#[inline]
+fn one_write(range: &RangeState) -> Option<Mark> {
+    match (range.writes.as_slice(), range.reads.is_empty()) {
+        ([mark], true) => Some(*mark),
+        _ => None,
+    }
+}
+
+/// Finds what each upload to a buffer owes.
+#[inline]
+fn judge(
     walk: &Walk<'_>,
     pairs: (&PairTable, PairId),
-    uploads: &[Grouped],
-    ranges: &'a [RangeState],
-    known: &mut Known<'a>,
+    uploads: &[CopyRegion],
+    ranges: &[RangeState],
+    known: &mut Known,
     out: &mut Hazards,
 ) {
-    let mut r = 0;
-    let mut list = (0, 0);
-    // The range that `list` is about.
-    let mut current = usize::MAX;
-    for upload in uploads {
-        while ranges.get(r + 1).is_some_and(|next| next.start <= upload.start) {
+    let start_of = |r: usize| ranges.get(r).map_or(u64::MAX, |range| range.start);
+    let (mut r, mut next) = (0, start_of(1));
+    let mut first = 0;
+    while let Some(upload) = uploads.get(first) {
+        while next <= upload.dst {
             r += 1;
+            next = start_of(r + 1);
         }
-        let alone = ranges.get(r + 1).is_none_or(|next| upload.end <= next.start);
-        if !alone {
-            let n = ranges[r..].iter().take_while(|range| range.start < upload.end).count();
-            list = owed(walk, pairs, &ranges[r..r + n], out);
-            current = usize::MAX;
-        } else if current != r {
-            let range = &ranges[r..=r];
-            // Buffers that the same frame uploaded to owe the same.
-            if !known.range.is_some_and(|known| alike(known, &range[0])) {
-                *known = Known { range: range.first(), list: owed(walk, pairs, range, out) };
-            }
-            list = known.list;
-            current = r;
+        let is_within = |u: &CopyRegion| u.dst + u.size <= next;
+        let end = match uploads.last() {
+            Some(last) if is_within(last) => uploads.len(),
+            _ => first + uploads[first..].partition_point(is_within),
+        };
+        if end == first {
+            let upload_end = upload.dst + upload.size;
+            let n = ranges[r..].iter().take_while(|range| range.start < upload_end).count();
+            let list = owed(walk, pairs, &ranges[r..r + n], out);
+            out.grouped.push(1, list);
+            first += 1;
+            continue;
         }
-        out.grouped.of.push(list);
-        if list.0 != list.1 {
-            out.level[upload.position as usize] = 1;
-            out.grouped.owing += 1;
+        // Buffers that the same frame uploaded to owe the same.
+        let mark = one_write(&ranges[r]);
+        if mark.is_none() || mark != known.mark {
+            *known = Known { mark, list: owed(walk, pairs, &ranges[r..=r], out) };
         }
+        out.grouped.push(end - first, known.list);
+        first = end;
     }
 }
 
@@ -158,7 +198,7 @@ fn owed(
         hazards(walk, pairs, range, out, |out, hazard| {
             let list = &mut out.grouped.list;
             match list[begin..].iter_mut().find(|known| known.relation() == hazard.relation()) {
-                Some(known) if known.src.is_before(hazard.src, 0, 0) => *known = hazard,
+                Some(known) if known.is_before(hazard, 0, 0) => *known = hazard,
                 Some(_) => {}
                 None => list.push(hazard),
             }
@@ -175,7 +215,7 @@ fn hazards(
     out: &mut Hazards,
     mut push: impl FnMut(&mut Hazards, Hazard),
 ) {
-    let hazard = |src, src_pair: PairId, kind| Hazard { src, src_pair, dst_pair, kind };
+    let hazard = |src, src_pair: PairId, kind| Hazard::new(src, src_pair, dst_pair, kind);
     for mark in &range.writes {
         if mark.level >= out.covered.memory(walk.cover, pairs, mark.pair, dst_pair) {
             push(out, hazard(Source::Earlier(mark.level), mark.pair, HazardKind::WriteAfterWrite));
@@ -192,19 +232,20 @@ fn hazards(
 fn explain(
     walk: &Walk<'_>,
     pairs: (&PairTable, PairId),
-    uploads: &[Grouped],
+    (groups, group): (&Groups, &Group),
     ranges: &[RangeState],
     out: &mut Hazards,
 ) {
-    for upload in uploads {
-        let position = upload.position;
-        let first = ranges.partition_point(|r| r.start <= upload.start).saturating_sub(1);
-        for (i, prior) in ranges.iter().enumerate().skip(first).take_while(|(_, r)| r.start < upload.end) {
-            let end = ranges.get(i + 1).map_or(upload.end, |next| next.start).min(upload.end);
-            let range: Range<u64> = prior.start.max(upload.start)..end;
+    for upload in groups.of(group) {
+        let (start, upload_end) = (upload.dst, upload.dst + upload.size);
+        let position = groups.position(upload);
+        let first = ranges.partition_point(|r| r.start <= start).saturating_sub(1);
+        for (i, prior) in ranges.iter().enumerate().skip(first).take_while(|(_, r)| r.start < upload_end) {
+            let end = ranges.get(i + 1).map_or(upload_end, |next| next.start).min(upload_end);
+            let range: Range<u64> = prior.start.max(start)..end;
             hazards(walk, pairs, prior, out, |out, hazard| {
                 let (range, coarsened) = (range.clone(), prior.coarsened);
-                let detail = Detail { local: Some(upload.local), range, coarsened };
+                let detail = Detail { local: Some(group.local), range, coarsened };
                 out.grouped.details.push((position, (hazard, detail)));
             });
         }
@@ -212,7 +253,12 @@ fn explain(
 }
 
 /// Calls `push` with the start, the writer and the earlier state of each range, ascending: uploads over what was there.
-fn lay(uploads: &[Grouped], ranges: &[RangeState], size: u64, mut push: impl FnMut(u64, u32, u32)) {
+fn lay(
+    (groups, uploads): (&Groups, &[CopyRegion]),
+    ranges: &[RangeState],
+    size: u64,
+    mut push: impl FnMut(u64, u32, u32),
+) {
     let mut at = 0;
     let mut r = 0;
     let mut untouched = |from: u64, to: u64, push: &mut dyn FnMut(u64, u32, u32)| {
@@ -226,9 +272,9 @@ fn lay(uploads: &[Grouped], ranges: &[RangeState], size: u64, mut push: impl FnM
         }
     };
     for upload in uploads {
-        untouched(at, upload.start, &mut push);
-        push(upload.start, upload.position, NONE);
-        at = upload.end;
+        untouched(at, upload.dst, &mut push);
+        push(upload.dst, groups.position(upload), NONE);
+        at = upload.dst + upload.size;
     }
     untouched(at, size, &mut push);
 }

@@ -1,6 +1,6 @@
 //! One use of one pass: splits the map where it begins and ends, compares it with what is there, and enters it.
 
-use super::{Detail, Hazard, Hazards, NONE, ReadCell, Source, Track, Walk, whole};
+use super::{Detail, Hazard, Hazards, NONE, ReadCell, Relation, Track, Walk, whole};
 use crate::error::GraphError;
 use crate::frame::Mode;
 use crate::pairs::PairTable;
@@ -62,79 +62,58 @@ fn touched(out: &Hazards, u: &ResolvedUse, i: usize) -> Range<u64> {
     tracks[i].start..tracks.get(i + 1).map_or(u.end, |t| t.start).min(u.end)
 }
 
-pub(super) fn read(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    position: u32,
-    u: &ResolvedUse,
-    locals: &[Local],
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) {
-    let local = &locals[u.local as usize];
-    if whole::read(walk, pairs, position, (u, local), out, errors) {
+#[inline(never)]
+pub(super) fn read(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) {
+    let local = &walk.locals[u.local as usize];
+    if whole::first_read(walk, position, (u, local), out) {
         return;
     }
     for i in split_use(walk, u, local, out) {
         let track = out.tracks[u.local as usize][i];
         let here = (track, touched(out, u, i));
-        after_write(walk, pairs, position, (u, local), HazardKind::ReadAfterWrite, here, out, errors);
-        let head = track.reads;
-        let known = out.reads.get(head as usize).is_some_and(|c| c.node == position && c.pair == u.pair);
-        if !known {
-            out.reads.push(ReadCell { node: position, next: head, pair: u.pair });
-            out.tracks[u.local as usize][i].reads = (out.reads.len() - 1) as u32;
-        }
+        after_write(walk, position, (u, local), HazardKind::ReadAfterWrite, here, out);
+        let reads = out.note_read(track.reads, position, u.pair);
+        out.tracks[u.local as usize][i].reads = reads;
     }
 }
 
-pub(super) fn write(
-    walk: &Walk<'_>,
-    pairs: &mut PairTable,
-    position: u32,
-    u: &ResolvedUse,
-    locals: &[Local],
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) {
-    if whole::write(walk, pairs, position, (u, &locals[u.local as usize]), out, errors) {
-        return;
+#[inline(never)]
+pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) {
+    let tracks = judge_write(walk, position, u, out);
+    keep_tracks(walk.pairs, position, u, tracks, out);
+}
+
+/// The writes of a node that has several. One must not hide from another what was there before the node.
+#[inline(never)]
+pub(super) fn write_several(walk: &mut Walk<'_>, position: u32, uses: &[ResolvedUse], out: &mut Hazards) {
+    for u in uses.iter().filter(|u| u.writes()) {
+        judge_write(walk, position, u, out);
     }
-    let tracks = judge_write(walk, pairs, position, u, locals, out, errors);
-    keep_tracks(pairs, position, u, tracks, out);
+    for u in uses.iter().filter(|u| u.writes()) {
+        let tracks = split_use(walk, u, &walk.locals[u.local as usize], out);
+        keep_tracks(walk.pairs, position, u, tracks, out);
+    }
 }
 
 /// The hazards of a write.
-pub(super) fn judge_write(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    position: u32,
-    u: &ResolvedUse,
-    locals: &[Local],
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) -> Range<usize> {
-    let local = &locals[u.local as usize];
-    let kind = if u.mode == Mode::Modify { HazardKind::ReadAfterWrite } else { HazardKind::WriteAfterWrite };
+fn judge_write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) -> Range<usize> {
+    let local = &walk.locals[u.local as usize];
     let tracks = split_use(walk, u, local, out);
     for i in tracks.clone() {
         let here = (out.tracks[u.local as usize][i], touched(out, u, i));
-        after_write(walk, pairs, position, (u, local), kind, here.clone(), out, errors);
-        after_reads(walk, pairs, position, (u, local), here, out);
+        after_write(walk, position, (u, local), kind_of(u), here.clone(), out);
+        after_reads(walk, position, (u, local), here, out);
     }
     tracks
 }
 
-pub(super) fn keep_write(
-    walk: &Walk<'_>,
-    pairs: &mut PairTable,
-    position: u32,
-    u: &ResolvedUse,
-    locals: &[Local],
-    out: &mut Hazards,
-) {
-    let tracks = split_use(walk, u, &locals[u.local as usize], out);
-    keep_tracks(pairs, position, u, tracks, out);
+/// What a use is to an earlier write.
+#[inline]
+pub(super) fn kind_of(u: &ResolvedUse) -> HazardKind {
+    match u.mode {
+        Mode::Read | Mode::Modify => HazardKind::ReadAfterWrite,
+        Mode::Write | Mode::Overwrite => HazardKind::WriteAfterWrite,
+    }
 }
 
 /// Enters a write. Reads are over with it, but for those of the pass itself in stages where it does not write:
@@ -191,65 +170,57 @@ fn own_reads(
 }
 
 /// Hazards against the last write of a track, of which `range` is touched, and reads of bytes nobody wrote.
-#[expect(clippy::too_many_arguments, reason = "one step of the walk")]
 fn after_write(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
+    walk: &mut Walk<'_>,
     position: u32,
     (u, local): (&ResolvedUse, &Local),
     kind: HazardKind,
     (track, range): (Track, Range<u64>),
     out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
 ) {
     if track.write == position {
         return;
     }
     if track.write != NONE {
-        let src = Source::Node(track.write);
-        let hazard = Hazard { src, src_pair: track.pair, dst_pair: u.pair, kind };
+        let hazard = Hazard::within(Relation::within(track.pair, u.pair, kind), track.write);
         out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: false });
         return;
     }
     let prior = prior_of(walk, local, &track);
-    let written = !local.fresh && prior.is_some_and(|p| p.init != Init::No);
-    if u.reads() && !written {
-        uninitialized(walk, position, range.clone(), local, errors);
-    }
-    if let Some(prior) = prior {
-        after_earlier_writes(walk, pairs, u, kind, prior, range, out);
-    }
+    after_earlier_write(walk, position, (u, local), (prior, range), out);
 }
 
-/// Hazards against what earlier frames wrote to `range`.
-pub(super) fn after_earlier_writes(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    u: &ResolvedUse,
-    kind: HazardKind,
-    prior: &RangeState,
-    range: Range<u64>,
+/// Hazards against what earlier frames wrote to `range`, and a read of bytes nobody wrote.
+#[inline]
+pub(super) fn after_earlier_write(
+    walk: &mut Walk<'_>,
+    position: u32,
+    (u, local): (&ResolvedUse, &Local),
+    (prior, range): (Option<&RangeState>, Range<u64>),
     out: &mut Hazards,
 ) {
+    if u.reads() && (local.fresh || prior.is_none_or(|p| p.init == Init::No)) {
+        uninitialized(walk, position, range.clone(), local);
+    }
+    let Some(prior) = prior else { return };
     for mark in &prior.writes {
-        if mark.level >= out.covered.memory(walk.cover, pairs, mark.pair, u.pair) {
-            push_earlier(walk, u, kind, *mark, prior, range.clone(), out);
+        if mark.level >= out.covered.memory(walk.cover, walk.pairs, mark.pair, u.pair) {
+            push_earlier(walk, u, kind_of(u), *mark, (prior, range.clone()), out);
         }
     }
 }
 
 /// Hazards of a write against earlier frames' reads of `range`.
+#[inline]
 pub(super) fn after_earlier_reads(
     walk: &Walk<'_>,
-    pairs: &PairTable,
     u: &ResolvedUse,
-    prior: &RangeState,
-    range: Range<u64>,
+    (prior, range): (&RangeState, Range<u64>),
     out: &mut Hazards,
 ) {
     for mark in &prior.reads {
-        if mark.level >= out.covered.exec(walk.cover, pairs, mark.pair, u.pair) {
-            push_earlier(walk, u, HazardKind::WriteAfterRead, *mark, prior, range.clone(), out);
+        if mark.level >= out.covered.exec(walk.cover, walk.pairs, mark.pair, u.pair) {
+            push_earlier(walk, u, HazardKind::WriteAfterRead, *mark, (prior, range.clone()), out);
         }
     }
 }
@@ -259,18 +230,16 @@ fn push_earlier(
     u: &ResolvedUse,
     kind: HazardKind,
     mark: Mark,
-    prior: &RangeState,
-    range: Range<u64>,
+    (prior, range): (&RangeState, Range<u64>),
     out: &mut Hazards,
 ) {
-    let hazard = Hazard { src: Source::Earlier(mark.level), src_pair: mark.pair, dst_pair: u.pair, kind };
+    let hazard = Hazard::earlier(Relation::earlier(mark.pair, u.pair, kind), mark.level);
     out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: prior.coarsened });
 }
 
 /// Hazards of a write against the reads since the last write of a track, of which `range` is touched.
 fn after_reads(
     walk: &Walk<'_>,
-    pairs: &PairTable,
     position: u32,
     (u, local): (&ResolvedUse, &Local),
     (track, range): (Track, Range<u64>),
@@ -283,26 +252,19 @@ fn after_reads(
         if cell.node == position {
             continue;
         }
-        let hazard = Hazard { src: Source::Node(cell.node), src_pair: cell.pair, dst_pair: u.pair, kind };
+        let hazard = Hazard::within(Relation::within(cell.pair, u.pair, kind), cell.node);
         let range = range.clone();
         out.push(walk, hazard, || Detail { local: Some(u.local), range, coarsened: false });
     }
     if let Some(prior) = prior_of(walk, local, &track) {
-        after_earlier_reads(walk, pairs, u, prior, range, out);
+        after_earlier_reads(walk, u, (prior, range), out);
     }
 }
 
 #[cold]
-pub(super) fn uninitialized(
-    walk: &Walk<'_>,
-    position: u32,
-    range: Range<u64>,
-    local: &Local,
-    errors: &mut Vec<GraphError>,
-) {
-    let node = &walk.graph.nodes[walk.positions.node(position) as usize];
-    errors.push(GraphError::Uninitialized {
-        pass: label::node(walk.graph, walk.state, node),
+fn uninitialized(walk: &mut Walk<'_>, position: u32, range: Range<u64>, local: &Local) {
+    walk.errors.push(GraphError::Uninitialized {
+        pass: label::at(walk.graph, walk.state, walk.positions.node(position)),
         resource: label::resource(walk.graph, walk.state, local.resource),
         range,
     });

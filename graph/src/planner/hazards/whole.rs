@@ -1,13 +1,12 @@
 //! The usual case: a resource that is only ever used as a whole. One state, no search.
 
-use super::uses::{after_earlier_reads, after_earlier_writes, uninitialized};
-use super::{Detail, Hazard, Hazards, NONE, ReadCell, Source, Track, Walk};
-use crate::error::GraphError;
+use super::uses::{after_earlier_reads, after_earlier_write, kind_of};
+use super::{Detail, Hazard, Hazards, NONE, Near, Relation, Track, Walk};
 use crate::frame::Mode;
-use crate::pairs::{PairId, PairTable};
+use crate::pairs::PairId;
 use crate::planner::resolve::{Local, ResolvedUse};
 use crate::schedule::HazardKind;
-use crate::state::{Init, RangeState};
+use crate::state::{Persistent, RangeState};
 
 /// A resource as a whole: a [`Track`] in few bytes.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +15,8 @@ pub(super) struct Whole {
     reads: u32,
     pair: PairId,
     pub(super) used: Used,
+    /// Whether the writer may be moved to another level.
+    moves: bool,
 }
 
 /// How this frame used a resource so far.
@@ -29,7 +30,8 @@ pub(super) enum Used {
 }
 
 impl Whole {
-    pub(super) const UNTOUCHED: Whole = Whole { write: NONE, reads: NONE, pair: 0, used: Used::Not };
+    pub(super) const UNTOUCHED: Whole =
+        Whole { write: NONE, reads: NONE, pair: 0, used: Used::Not, moves: false };
 
     pub(super) fn track(self) -> Track {
         // Earlier frames left one range, if any: there is nothing to be found of it otherwise.
@@ -38,110 +40,122 @@ impl Whole {
     }
 }
 
-/// The state of a resource that is used as a whole. `None`: the general way has to be taken.
+/// What earlier frames left of a resource, if they left it as a whole; `None` if they did not.
 #[inline]
-fn whole_of(walk: &Walk<'_>, u: &ResolvedUse, local: &Local, out: &Hazards) -> Option<Whole> {
-    let whole = *out.wholes.get(u.local as usize).filter(|_| u.whole)?;
-    match whole.used {
-        Used::Whole => Some(whole),
-        Used::Not => {
-            let ranges = local.backing.and_then(|id| walk.state.get(id)).map_or(1, |p| p.ranges.len());
-            (ranges == 1).then_some(Whole { used: Used::Whole, ..whole })
+fn prior_of<'a>(walk: &Walk<'a>, local: &Local) -> Option<Option<&'a RangeState>> {
+    match local.backing.and_then(|id| walk.state.get(id)) {
+        Some(Persistent { ranges, .. }) => match ranges.as_slice() {
+            [prior] => Some(Some(prior)),
+            _ => None,
+        },
+        None => Some(None),
+    }
+}
+
+/// Whether it was done: a read of all of what something in this frame wrote all of.
+#[inline]
+pub(super) fn read(walk: &Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) -> bool {
+    let whole = match out.wholes.get(u.local as usize) {
+        Some(whole) if u.whole && whole.used == Used::Whole && whole.write != NONE => *whole,
+        _ => return false,
+    };
+    // A node reads before it writes, so this is none of its own.
+    let relation = Relation::within(whole.pair, u.pair, HazardKind::ReadAfterWrite);
+    let level = out.level.get(whole.write as usize).copied();
+    let stands = out.near.relation == relation && level <= Some(out.near.level);
+    if !stands || whole.moves {
+        let hazard = Hazard::within(relation, whole.write);
+        if walk.forget && !whole.moves {
+            let level = level.unwrap_or(0);
+            out.settle(hazard, level);
+            out.near = Near { relation, level };
+        } else {
+            enter(walk, u, hazard, out);
         }
-        Used::InParts => None,
     }
-}
-
-/// What earlier frames left, if this one has not written yet.
-#[inline]
-fn prior_of<'a>(walk: &Walk<'a>, local: &Local, whole: Whole) -> Option<&'a RangeState> {
-    let id = local.backing.filter(|_| whole.write == NONE)?;
-    walk.state.get(id)?.ranges.first()
-}
-
-/// Whether it was done.
-#[inline]
-pub(super) fn read(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    position: u32,
-    (u, local): (&ResolvedUse, &Local),
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) -> bool {
-    let Some(whole) = whole_of(walk, u, local, out) else { return false };
-    if whole.write == NONE {
-        let prior = prior_of(walk, local, whole);
-        after_earlier(walk, pairs, position, (u, local), prior, out, errors);
-    } else if whole.write != position {
-        within(walk, u, (whole.write, whole.pair), HazardKind::ReadAfterWrite, out);
-    }
-    let mut reads = whole.reads;
-    let known = out.reads.get(reads as usize).is_some_and(|c| c.node == position && c.pair == u.pair);
-    if !known {
-        reads = out.reads.len() as u32;
-        out.reads.push(ReadCell { node: position, next: whole.reads, pair: u.pair });
-    }
-    out.wholes[u.local as usize] = Whole { reads, ..whole };
+    let reads = out.note_read(whole.reads, position, u.pair);
+    out.wholes[u.local as usize].reads = reads;
     true
 }
 
-/// Whether it was done. A pass that wrote or reads the resource as well goes the general way.
-#[inline]
-pub(super) fn write(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
+/// Whether it was done: a read of all of what earlier frames left as a whole and nothing wrote in this one.
+pub(super) fn first_read(
+    walk: &mut Walk<'_>,
     position: u32,
     (u, local): (&ResolvedUse, &Local),
     out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
 ) -> bool {
-    let Some(whole) = whole_of(walk, u, local, out) else { return false };
-    let own_read = out.reads.get(whole.reads as usize).is_some_and(|c| c.node == position);
-    if whole.write == position || own_read || pairs.facts(u.pair).reads_elsewhere {
+    let whole = out.wholes[u.local as usize];
+    if !u.whole || whole.used == Used::InParts {
         return false;
     }
-    let prior = prior_of(walk, local, whole);
+    let Some(prior) = prior_of(walk, local) else { return false };
+    after_earlier_write(walk, position, (u, local), (prior, 0..u.end), out);
+    let reads = out.note_read(whole.reads, position, u.pair);
+    out.wholes[u.local as usize] = Whole { reads, used: Used::Whole, ..whole };
+    true
+}
+
+/// Whether it was done: a write of all of a resource. A pass that wrote or reads it as well goes the general way.
+#[inline(never)]
+pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) -> bool {
+    let whole = match out.wholes.get(u.local as usize) {
+        Some(whole) if u.whole && whole.used != Used::InParts => *whole,
+        _ => return false,
+    };
+    let own_read = out.reads.get(whole.reads as usize).is_some_and(|c| c.node == position);
+    if own_read || u.mode == Mode::Modify && walk.pairs.facts(u.pair).reads_elsewhere {
+        return false;
+    }
     if whole.write == NONE {
-        after_earlier(walk, pairs, position, (u, local), prior, out, errors);
+        let local = &walk.locals[u.local as usize];
+        let Some(prior) = prior_of(walk, local) else { return false };
+        match prior {
+            Some(prior) if walk.forget && whole.reads == NONE && !u.reads() => {
+                over_earlier(walk, u, prior, out)
+            }
+            _ => {
+                after_earlier_write(walk, position, (u, local), (prior, 0..u.end), out);
+                after_reads(walk, u, whole, out);
+                if let Some(prior) = prior {
+                    after_earlier_reads(walk, u, (prior, 0..u.end), out);
+                }
+            }
+        }
     } else {
         within(walk, u, (whole.write, whole.pair), kind_of(u), out);
+        after_reads(walk, u, whole, out);
     }
+    let moves = walk.uploads.contains(&u.pair);
+    out.wholes[u.local as usize] =
+        Whole { write: position, reads: NONE, pair: u.pair, used: Used::Whole, moves };
+    true
+}
+
+/// Hazards of a write over what earlier frames left, if that is all there is to say about it.
+#[inline]
+fn over_earlier(walk: &Walk<'_>, u: &ResolvedUse, prior: &RangeState, out: &mut Hazards) {
+    for mark in &prior.writes {
+        if mark.level >= out.covered.memory(walk.cover, walk.pairs, mark.pair, u.pair) {
+            let relation = Relation::earlier(mark.pair, u.pair, HazardKind::WriteAfterWrite);
+            out.settle(Hazard::earlier(relation, mark.level), 0);
+        }
+    }
+    for mark in &prior.reads {
+        if mark.level >= out.covered.exec(walk.cover, walk.pairs, mark.pair, u.pair) {
+            let relation = Relation::earlier(mark.pair, u.pair, HazardKind::WriteAfterRead);
+            out.settle(Hazard::earlier(relation, mark.level), 0);
+        }
+    }
+}
+
+/// Hazards of a write against the reads since the last one.
+#[inline]
+fn after_reads(walk: &Walk<'_>, u: &ResolvedUse, whole: Whole, out: &mut Hazards) {
     let mut at = whole.reads;
     while let Some(&cell) = out.reads.get(at as usize) {
         at = cell.next;
         within(walk, u, (cell.node, cell.pair), HazardKind::WriteAfterRead, out);
-    }
-    if let Some(prior) = prior {
-        after_earlier_reads(walk, pairs, u, prior, 0..u.end, out);
-    }
-    out.wholes[u.local as usize] = Whole { write: position, reads: NONE, pair: u.pair, used: Used::Whole };
-    true
-}
-
-fn kind_of(u: &ResolvedUse) -> HazardKind {
-    match u.mode {
-        Mode::Read | Mode::Modify => HazardKind::ReadAfterWrite,
-        Mode::Write | Mode::Overwrite => HazardKind::WriteAfterWrite,
-    }
-}
-
-/// Hazards against what earlier frames wrote, and a read of bytes nobody wrote.
-#[inline]
-fn after_earlier(
-    walk: &Walk<'_>,
-    pairs: &PairTable,
-    position: u32,
-    (u, local): (&ResolvedUse, &Local),
-    prior: Option<&RangeState>,
-    out: &mut Hazards,
-    errors: &mut Vec<GraphError>,
-) {
-    if u.reads() && (local.fresh || prior.is_none_or(|p| p.init == Init::No)) {
-        uninitialized(walk, position, 0..u.end, local, errors);
-    }
-    if let Some(prior) = prior {
-        after_earlier_writes(walk, pairs, u, kind_of(u), prior, 0..u.end, out);
     }
 }
 
@@ -154,9 +168,11 @@ fn within(
     kind: HazardKind,
     out: &mut Hazards,
 ) {
-    let hazard = Hazard { src: Source::Node(node), src_pair, dst_pair: u.pair, kind };
-    if !walk.causes && !walk.uploads.contains(&src_pair) && out.stands_for(node, &hazard) {
-        return;
-    }
+    enter(walk, u, Hazard::within(Relation::within(src_pair, u.pair, kind), node), out);
+}
+
+/// Enters a hazard of a resource as a whole.
+#[inline(never)]
+fn enter(walk: &Walk<'_>, u: &ResolvedUse, hazard: Hazard, out: &mut Hazards) {
     out.push(walk, hazard, || Detail { local: Some(u.local), range: 0..u.end, coarsened: false });
 }

@@ -1,62 +1,79 @@
 //! Uploads in a row to one buffer, looked up once: they come by the thousand.
 
 use super::{Resolved, ResolvedUse, persistent};
-use crate::frame::{FrameGraph, Mode, NodeKind, Use};
+use crate::frame::{FrameGraph, Mode, Upload};
 use crate::pairs::PairId;
-use crate::resource::{HostSlice, Resource, ResourceSlice};
+use crate::resource::{Resource, ResourceSlice};
 use crate::state::GraphState;
 
-/// An upload, as all phases see it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Upload {
-    /// Destination, half-open.
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) from: HostSlice,
-    pub(crate) local: u32,
-    /// Position in the frame.
-    pub(crate) node: u32,
+/// What is known of a frame's uploads together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Together {
+    /// Whether they ascend by local resource and start.
+    pub(crate) ascend: bool,
+    /// Bits in which their starts differ.
+    pub(crate) starts: u64,
+    /// Whether they come from several staging buffers.
+    pub(crate) mixed: bool,
+    /// Local resource and start of the last.
+    last: (u32, u64),
 }
 
-/// Resolves uploads to one persistent buffer that nothing is wrong with, from node `first` on. Returns how many: none if
-/// the first has to be looked at closely.
+impl Together {
+    /// Of no uploads.
+    pub(super) const NONE: Self = Together { ascend: true, starts: 0, mixed: false, last: (0, 0) };
+}
+
+/// Resolves uploads to one persistent buffer that nothing is wrong with, from the first that is not resolved on. Returns how
+/// many: none if the first has to be looked at closely.
 #[inline]
-pub(super) fn uploads(
-    graph: &FrameGraph,
-    state: &GraphState,
-    first: usize,
-    pair: PairId,
-    out: &mut Resolved,
-) -> usize {
-    let Some(Use { slice: ResourceSlice { resource: Resource::Persistent(id), .. }, .. }) =
-        graph.nodes.get(first).and_then(|node| graph.uses.get(node.uses.0 as usize))
-    else {
-        return 0;
-    };
-    let Some(local) = persistent(state, *id, out) else { return 0 };
+pub(super) fn uploads(graph: &FrameGraph, state: &GraphState, pair: PairId, out: &mut Resolved) -> usize {
+    let rest = graph.uploads.get(out.upload_locals.len()..).unwrap_or(&[]);
+    let (Some(first), Some(very_first)) = (rest.first(), graph.uploads.first()) else { return 0 };
+    let Resource::Persistent(id) = first.to.slice.resource else { return 0 };
+    let Some(local) = persistent(state, id, out) else { return 0 };
     let of = &mut out.locals[local as usize];
     if !state.pairs.facts(pair).plainly_allowed(Mode::Overwrite, of.usage) {
         return 0;
     }
-    of.entangled |= of.read;
-    let size = of.size;
-    let rest = graph.nodes.get(first..).unwrap_or(&[]);
-    // Uploads have one use each, so theirs stand one after the other too.
-    let uses = graph.uses.get(out.uses.len()..).unwrap_or(&[]);
-    let Resolved { uses: resolved, uploads, .. } = out;
-    let mut number = first as u32;
-    for (node, u) in rest.iter().zip(uses) {
-        let NodeKind::Upload { from } = node.kind else { break };
-        let ResourceSlice { resource: Resource::Persistent(to), start, end } = u.slice else { break };
+    if of.read() {
+        of.tangle();
+    }
+    let (size, most) = (of.size, u64::MAX - of.size);
+    let Together { mut ascend, mut starts, mut mixed, last: (last_local, last) } = out.together;
+    ascend &= last_local <= local;
+    let mut last = if last_local == local { last } else { 0 };
+    let mut node = first.node;
+    let mut fine = 0;
+    for upload in rest {
+        let ResourceSlice { resource, start, end } = upload.to.slice;
         let end = if end == ResourceSlice::WHOLE { size } else { end };
-        let fits = start < end && end <= size && from.offset <= u64::MAX - size;
-        if to != *id || !fits || u.mode != Mode::Overwrite {
+        let is_plain = start < end && end <= size && upload.offset <= most;
+        if !is_plain || upload.node != node || resource != Resource::Persistent(id) {
             break;
         }
-        let whole = end - start == size;
-        resolved.push(ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole });
-        uploads.push(Upload { start, end, from, local, node: number });
-        number += 1;
+        ascend &= last <= start;
+        last = start;
+        starts |= start ^ very_first.to.slice.start;
+        mixed |= upload.buffer != very_first.buffer;
+        node = node.wrapping_add(1);
+        fine += 1;
     }
-    number as usize - first
+    out.together = Together { ascend, starts, mixed, last: (local, last) };
+    out.upload_locals.resize(out.upload_locals.len() + fine, local);
+    fine
+}
+
+impl Resolved {
+    /// Resolves the use of each upload, for phases that look at single ones.
+    pub(crate) fn settle_uploads(&mut self, graph: &FrameGraph) {
+        let (locals, pair) = (&self.locals, self.upload_pairs[0]);
+        let resolve = |(upload, &local): (&Upload, &u32)| {
+            let size = locals.get(local as usize).map_or(0, |l| l.size);
+            let (start, end) = upload.range(size);
+            ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole: end - start == size }
+        };
+        self.uploads.clear();
+        self.uploads.extend(graph.uploads.iter().zip(&self.upload_locals).map(resolve));
+    }
 }
