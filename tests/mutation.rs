@@ -119,7 +119,7 @@ fn run(mutants: u64, seed: u64, lacking: bool) {
         let passes = [6, 12, 40][tally.sequences as usize % 3];
         let limits = Limits { frames: 4, passes, coarsen: false, lacking };
         let raw = raw(limits).new_tree(&mut runner).unwrap().current();
-        let (sequence, _) = rig::plan(&decode(&raw, limits), rig::How { bare: true });
+        let (sequence, _) = rig::plan(&decode(&raw, limits), rig::How { bare: true, ..Default::default() });
         check(&sequence, &mut tally);
     }
     let (killed, total) = (tally.killed.values().sum::<u64>(), tally.all());
@@ -189,7 +189,7 @@ fn chains(chains: usize, length: usize, frames: usize) -> Case {
 
 #[test]
 fn every_part_of_repeated_chains_is_needed() {
-    let (sequence, _) = rig::plan(&chains(3, 6, 5), rig::How { bare: true });
+    let (sequence, _) = rig::plan(&chains(3, 6, 5), rig::How { bare: true, ..Default::default() });
     let calls: Vec<_> = sequence.frames.iter().map(|f| f.schedule.entries.len()).collect();
     assert_eq!(calls, [5, 6, 6, 6, 6], "one entry a call");
     let mut tally = Tally::default();
@@ -228,7 +228,7 @@ fn what_reports_propose_mends_a_plan_that_lacks_a_call() {
     let mut rounds: BTreeMap<u32, u32> = BTreeMap::new();
     while rounds.values().sum::<u32>() < 500 {
         let raw = raw(limits).new_tree(&mut runner).unwrap().current();
-        let (sequence, _) = rig::plan(&decode(&raw, limits), rig::How { bare: true });
+        let (sequence, _) = rig::plan(&decode(&raw, limits), rig::How { bare: true, ..Default::default() });
         for (k, planned) in sequence.frames.iter().enumerate() {
             for call in 0..planned.schedule.barriers.len() {
                 let n = mend(&sequence, k, call).unwrap_or_else(|e| {
@@ -261,7 +261,7 @@ fn dropped(calls: u64, check: bool) -> Wrong {
     while n.total < calls {
         let raw = raw(limits).new_tree(&mut runner).unwrap().current();
         let case = rig::with_results(decode(&raw, limits));
-        let (sequence, _) = rig::plan(&case, rig::How { bare: true });
+        let (sequence, _) = rig::plan(&case, rig::How { bare: true, ..Default::default() });
         let expected = reference::run(&sequence.case);
         let goes_wrong = |instead: Option<(usize, &Schedule)>, seed| {
             let config = DummyBackendConfig { check, adversary: Some(seed), ..Default::default() };

@@ -87,7 +87,7 @@ fn adversary_of(case: &Case) -> u64 {
 /// Planning is deterministic, and causes change nothing.
 fn same_plans(case: &Case, sequence: &rig::Sequence) -> Result<(), String> {
     let (again, _) = rig::plan(case, rig::How::default());
-    let (bare, _) = rig::plan(case, rig::How { bare: true });
+    let (bare, _) = rig::plan(case, rig::How { bare: true, ..Default::default() });
     for ((a, b), c) in sequence.frames.iter().zip(&again.frames).zip(&bare.frames) {
         // Transients carry the serial number of their frame.
         let mut again = b.schedule.clone();

@@ -30,6 +30,8 @@ pub struct Sequence {
 pub struct How {
     /// Plan without causes.
     pub bare: bool,
+    /// Structures whose plans are kept.
+    pub cache: usize,
 }
 
 pub fn usage() -> BufferUsage {
@@ -53,12 +55,13 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
     });
     let pool: Vec<_> = pool.collect();
     let backings: Vec<_> = pool.iter().copied().map(Some).collect();
-    let mut planner = Planner::new();
+    let mut planner = Planner::with_cache(how.cache);
     let mut kept = Case { frames: Vec::new(), ..case.clone() };
     let (mut frames, mut errors) = (Vec::new(), Vec::new());
     let uploads = if case.scatter { UploadRule::Scatter } else { UploadRule::Copy };
-    for frame in &case.frames {
-        let mut planned = declare(frame, &ids, case.meaning);
+    for (k, frame) in case.frames.iter().enumerate() {
+        // Staging memory is somewhere else in each frame.
+        let mut planned = declare(frame, &ids, case.meaning, 8 * (k % 5));
         let options = PlanOptions { causes: !how.bare, uploads };
         match planner.plan_with(&planned.graph, &mut state, options, &backings) {
             Ok(schedule) => planned.schedule = schedule.clone(),
@@ -81,7 +84,7 @@ pub fn plan(case: &Case, how: How) -> (Sequence, Vec<PlanError>) {
     (Sequence { case: kept, frames, ids, pool }, errors)
 }
 
-fn declare(frame: &Frame, ids: &[ResourceId], meaning: &dyn Meaning) -> Planned {
+fn declare(frame: &Frame, ids: &[ResourceId], meaning: &dyn Meaning, staging_from: usize) -> Planned {
     let mut graph = FrameGraph::new();
     let transients: Vec<_> = frame
         .transients
@@ -89,7 +92,7 @@ fn declare(frame: &Frame, ids: &[ResourceId], meaning: &dyn Meaning) -> Planned 
         .enumerate()
         .map(|(i, size)| graph.transient(&format!("t{i}"), *size))
         .collect();
-    let mut staging = Vec::new();
+    let mut staging = vec![0; staging_from];
     let n = frame.nodes.len();
     let mut passes = vec![None; n];
     for position in (frame.prologue..n).chain(0..frame.prologue) {

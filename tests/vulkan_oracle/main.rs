@@ -125,7 +125,8 @@ fn a_barrier_call_that_is_not_there_is_noticed() {
         // The layer does not see what the shader that scatters uploads does.
         let case = Case { scatter: false, ..case.clone() };
         let case = mapped::mapped(&case, device.cell, device.backend.capabilities());
-        let (sequence, _) = rig::plan(&rig::with_results(case), rig::How { bare: true });
+        let (sequence, _) =
+            rig::plan(&rig::with_results(case), rig::How { bare: true, ..Default::default() });
         let expected = reference::run(&sequence.case);
         right(&device.run(&sequence, None), &expected)?;
         for (k, planned) in sequence.frames.iter().enumerate() {

@@ -27,8 +27,6 @@ use start::{Shift, Start};
 
 /// Most plans of a structure in a row that are not kept, as a power of two.
 const MAX_SKIPPED: u32 = 6;
-/// Uses of a frame beyond which it is not remembered: it would take many megabytes.
-const MAX_USES: usize = 1 << 18;
 /// Structures that a frame is compared with beyond a place where frames differed before.
 const MAX_LOOKED_THROUGH: usize = 2;
 
@@ -94,7 +92,7 @@ impl Cache {
         }
         self.now += 1;
         let anew = |slot, change| Found::Anew { slot, origin: PlanOrigin::Anew(change) };
-        if asked.graph.uses.len() > MAX_USES {
+        if asked.is_too_large() {
             return anew(None, PlanChange::TooLarge);
         }
         let (number, compared) = match self.find_structure(asked) {
@@ -174,7 +172,7 @@ impl Cache {
         fit: bool,
     ) -> Option<Reused> {
         let Some(number) = slot else {
-            if self.limit > 0 && asked.graph.uses.len() <= MAX_USES {
+            if self.limit > 0 && !asked.is_too_large() {
                 self.remember(asked);
             }
             return None;

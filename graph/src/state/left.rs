@@ -168,6 +168,9 @@ impl GraphState {
             enter(part, range);
             return;
         }
+        if parts.is_empty() {
+            return;
+        }
         let mut spare = std::mem::take(&mut self.spare);
         spare.clear();
         let old = persistent.ranges.as_slice();

@@ -21,7 +21,7 @@ use super::PlanChange;
 use crate::coverage::Coverage;
 use crate::frame::FrameGraph;
 use crate::pairs::{PairId, PairTable};
-use crate::planner::resolve::{Resolved, ResolvedUse};
+use crate::planner::resolve::Resolved;
 use crate::resource::ResourceId;
 use crate::state::{GraphState, Init, Mark, Persistent, RangeState};
 
@@ -169,6 +169,19 @@ impl Start {
             }
             touched.for_each(|(_, done)| done.enter(&u, bits));
         }
+        for (upload, &number) in graph.uploads.iter().zip(&resolved.upload_locals) {
+            let Some(local) = resolved.locals.get(number as usize) else { continue };
+            let pair = resolved.upload_pairs[usize::from(local.scattered)];
+            self.do_use(number, upload.range(local.size), Done::new(pair, true));
+        }
+    }
+
+    fn do_use(&mut self, local: u32, (start, end): (u64, u64), what: Done) {
+        let all = self.begin[local as usize]..self.begin[local as usize + 1];
+        let ranges = &self.ranges[all.clone()];
+        let first = ranges.partition_point(|r| r.start <= start).saturating_sub(1);
+        let touched = ranges.iter().zip(&mut self.done[all]).skip(first).take_while(|(r, _)| r.start < end);
+        touched.for_each(|(_, done)| done.add(what));
     }
 
     fn keep_marks(&mut self, state: &GraphState) {
@@ -326,12 +339,15 @@ impl KnownRange {
 }
 
 impl Done {
+    fn new(pair: PairId, writes: bool) -> Self {
+        let any = 1 << pair;
+        Done { any, writes: if writes { any } else { 0 } }
+    }
+
     #[inline]
-    fn enter(&mut self, u: &ResolvedUse, bits: u128) {
-        self.any |= bits;
-        if u.writes() {
-            self.writes |= bits;
-        }
+    fn add(&mut self, other: Done) {
+        self.any |= other.any;
+        self.writes |= other.writes;
     }
 }
 
