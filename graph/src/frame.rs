@@ -159,7 +159,7 @@ pub struct FrameGraph {
     pub(crate) serial: u32,
     pub(crate) names: String,
     /// The nodes that are no uploads, and their uses.
-    pub(crate) nodes: Vec<Node>,
+    nodes: Vec<Node>,
     pub(crate) uses: Vec<Use>,
     pub(crate) uploads: Vec<Upload>,
     /// Where uploads are among the nodes.
@@ -448,11 +448,6 @@ impl FrameGraph {
         if declared < self.uses.len() {
             self.uses.truncate(declared);
         }
-    }
-
-    #[inline]
-    fn declared(&self) -> usize {
-        self.nodes.last().map_or(0, |node| node.uses.1 as usize)
     }
 
     #[inline]

@@ -66,24 +66,6 @@ impl Groups {
         self.groups.get(end.checked_sub(1)?)
     }
 
-    /// Where the uploads of groups are once the schedule is made: that has them as they are, if there is nothing else.
-    pub(crate) fn written<'a>(&'a self, schedule: &'a Schedule) -> &'a [CopyRegion] {
-        if self.uploads.is_empty() { &schedule.regions } else { &self.uploads }
-    }
-
-    /// The groups that nothing reads, with the persistent resource and the access it is written by.
-    pub(crate) fn unread<'a>(
-        &'a self,
-        resolved: &'a Resolved,
-    ) -> impl Iterator<Item = (&'a Group, ResourceId, PairId)> {
-        self.groups.iter().filter_map(|group| {
-            let local = resolved.locals.get(group.local as usize)?;
-            let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let id = local.backing.filter(|_| !local.read() && !local.host_visible)?;
-            Some((group, id, pair))
-        })
-    }
-
     /// The uploads of a group.
     pub(crate) fn of(&self, group: &Group) -> &[CopyRegion] {
         self.uploads.get(group.range()).unwrap_or(&[])

@@ -8,7 +8,6 @@ mod gaps;
 use super::{GraphState, Mark, RangeState, Ranges};
 use crate::pairs::PairId;
 use crate::resource::ResourceId;
-use crate::schedule::CopyRegion;
 use std::ops::Range;
 
 /// Bytes that a frame wrote, and nothing read since.
@@ -19,13 +18,6 @@ pub(crate) struct Written {
     pub(crate) end: u64,
     /// The level within the frame.
     pub(crate) level: u32,
-}
-
-impl Written {
-    #[inline]
-    pub(crate) fn new(region: &CopyRegion, level: u32) -> Self {
-        Written { start: region.dst, end: region.dst + region.size, level }
-    }
 }
 
 /// By which access a frame wrote, and the level it began at.

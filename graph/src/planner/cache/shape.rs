@@ -243,28 +243,11 @@ impl Shape {
             let middle = begin + (end - begin) / 2;
             if self.node(middle, graph).is_none() { begin = middle + 1 } else { end = middle }
         }
+        let node = begin as u32;
         match before.cmp(&now) {
-            std::cmp::Ordering::Less => PlanChange::Added { node: begin },
-            std::cmp::Ordering::Greater => PlanChange::Removed { node: begin },
-            std::cmp::Ordering::Equal => PlanChange::Node { node: begin },
-        }
-    }
-
-    /// How a node that both have differs.
-    fn entry(&self, graph: &FrameGraph, node: u32) -> Option<PlanChange> {
-        let known = self.entries.get(node as usize)?;
-        let at = (known & !UPLOAD) as usize;
-        let (old_upload, old_node) = match known & UPLOAD {
-            0 => (None, self.nodes.get(at)),
-            _ => (self.uploads.get(at), None),
-        };
-        match (graph.entry(node), old_upload, old_node) {
-            (Entry::Upload(new), Some(old), _) => {
-                let differs = difference(&old.to, &graph.uploads[new].to, self.serial ^ graph.serial) != 0;
-                differs.then_some(PlanChange::Use { node, number: 0 })
-            }
-            (Entry::Node(new), _, Some(old)) => self.node(old, new, node, graph),
-            _ => Some(PlanChange::Node { node }),
+            std::cmp::Ordering::Less => PlanChange::Added { node },
+            std::cmp::Ordering::Greater => PlanChange::Removed { node },
+            std::cmp::Ordering::Equal => PlanChange::Node { node },
         }
     }
 

@@ -113,8 +113,8 @@ const MAX_PAIRS: usize = 128;
 
 /// Whether starts of a frame can be told apart.
 pub(super) fn comparable(resolved: &Resolved) -> bool {
-    let pairs = resolved.uses.iter().map(|u| u.pair).chain(resolved.upload_pairs);
-    pairs.into_iter().all(|pair| usize::from(pair) < MAX_PAIRS)
+    let uploads = resolved.upload_pairs.iter().copied();
+    resolved.uses.iter().map(|u| u.pair).chain(uploads).all(|pair| usize::from(pair) < MAX_PAIRS)
         && resolved.locals.iter().all(|local| local.size < 1 << 62)
 }
 
@@ -154,20 +154,8 @@ impl Start {
     fn do_uses(&mut self, graph: &FrameGraph, resolved: &Resolved) {
         self.done.clear();
         self.done.resize(self.ranges.len(), Done::default());
-        let Start { ranges, done, begin, .. } = self;
-        let [copied, scattered] = resolved.upload_pairs;
-        for u in resolved.uses.iter().copied().chain(resolved.upload_uses(graph)) {
-            let local = u.local as usize;
-            let all = begin[local]..begin[local + 1];
-            let ranges = &ranges[all.clone()];
-            let first = ranges.partition_point(|r| r.start <= u.start).saturating_sub(1);
-            let touched = ranges.iter().zip(&mut done[all]).skip(first).take_while(|(r, _)| r.start < u.end);
-            let mut bits = 1 << u.pair;
-            // Uploads are resolved as copies, whatever they became.
-            if resolved.locals[local].scattered && u.pair == copied {
-                bits |= 1 << scattered;
-            }
-            touched.for_each(|(_, done)| done.enter(&u, bits));
+        for u in &resolved.uses {
+            self.do_use(u.local, (u.start, u.end), Done::new(u.pair, u.writes()));
         }
         for (upload, &number) in graph.uploads.iter().zip(&resolved.upload_locals) {
             let Some(local) = resolved.locals.get(number as usize) else { continue };

@@ -71,22 +71,15 @@ pub(super) fn uploads(
 }
 
 impl Resolved {
-    /// The use of each upload.
-    pub(crate) fn upload_uses<'a>(&'a self, graph: &'a FrameGraph) -> impl Iterator<Item = ResolvedUse> + 'a {
-        let pair = self.upload_pairs[0];
-        let resolve = move |(upload, &local): (&Upload, &u32)| {
-            let size = self.locals.get(local as usize).map_or(0, |l| l.size);
+    /// Resolves the use of each upload, for phases that look at single ones.
+    pub(crate) fn settle_uploads(&mut self, graph: &FrameGraph) {
+        let (locals, pair) = (&self.locals, self.upload_pairs[0]);
+        let resolve = |(upload, &local): (&Upload, &u32)| {
+            let size = locals.get(local as usize).map_or(0, |l| l.size);
             let (start, end) = upload.range(size);
             ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole: end - start == size }
         };
-        graph.uploads.iter().zip(&self.upload_locals).map(resolve)
-    }
-
-    /// Resolves the use of each upload, for phases that look at single ones.
-    pub(crate) fn settle_uploads(&mut self, graph: &FrameGraph) {
-        let mut uploads = std::mem::take(&mut self.uploads);
-        uploads.clear();
-        uploads.extend(self.upload_uses(graph));
-        self.uploads = uploads;
+        self.uploads.clear();
+        self.uploads.extend(graph.uploads.iter().zip(&self.upload_locals).map(resolve));
     }
 }
