@@ -3,7 +3,6 @@
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBuffer, MkDeviceBuffer, MkStagingBuffer};
 use crate::device::{Dropped, Ended, GpuLink, GpuRef, lock};
-use crate::gate::Gate;
 use crate::method::Measured;
 use crate::readback::Readbacks;
 use crate::staging::Staging;
@@ -125,8 +124,6 @@ pub(crate) struct Core<B: MkGpuBackend> {
     pub(crate) readbacks: Readbacks,
     pub(crate) transients: Vec<PooledTransient>,
     pub(crate) workspaces: Vec<Workspace<B>>,
-    /// The gate of each workspace there is.
-    pub(crate) gates: Vec<Arc<Gate>>,
     /// Timeline values of submitted frames, oldest first.
     pub(crate) frames: VecDeque<u64>,
     /// Dropped buffers the device may still use.
@@ -200,7 +197,6 @@ impl<B: MkGpuBackend> MkGpu<B> {
             readbacks: Readbacks::default(),
             transients: Vec::new(),
             workspaces: Vec::new(),
-            gates: Vec::new(),
             frames: VecDeque::new(),
             garbage: Vec::new(),
             submitted: 0,
@@ -318,8 +314,6 @@ impl<B: MkGpuBackend> Drop for MkGpu<B> {
             let core = lock(&self.inner.core);
             // Under the lock: a frame on another thread is submitted before this, or not at all.
             self.inner.link.closed.store(true, Ordering::Release);
-            // Nobody behind one takes the lock.
-            core.gates.iter().for_each(|gate| gate.close());
             core.submitted
         };
         self.inner.backend.shut_down(submitted);

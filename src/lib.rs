@@ -85,13 +85,13 @@
 mod arena;
 pub mod backend;
 mod buffer;
+mod collected;
 mod copy;
 mod device;
 mod direct;
 mod dummy;
 mod error;
 mod frame;
-mod gate;
 mod gpu;
 mod import;
 mod inner;

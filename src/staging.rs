@@ -174,17 +174,26 @@ impl HeldChunk {
         start.checked_add(size).is_some_and(|end| end <= self.size)
     }
 
-    /// Takes `size` bytes in one piece, to be written: the offset in the chunk, and the bytes. None if there is no room.
+    /// The head, and where `size` bytes in one piece would begin, if there is room.
     #[inline(always)]
-    pub(crate) fn take_all(&mut self, size: usize, alignment: u64) -> Option<(u64, &mut [u8])> {
+    pub(crate) fn next(&self, size: u64, alignment: u64) -> Option<(u64, u64)> {
         let start = aligned(self.head, alignment);
-        let end = start + size as u64;
-        if end > self.size {
-            return None;
-        }
-        self.head = end;
-        // SAFETY: as for `take`; callers hold the `MkGpu`, or are behind their frame's gate.
-        Some((start, unsafe { self.at.add(start as usize).bytes_mut(size) }))
+        (start + size <= self.size).then_some((self.head, start))
+    }
+
+    /// Moves the head on: bytes before it are to be written by [`write_last`](Self::write_last).
+    #[inline(always)]
+    pub(crate) fn move_on(&mut self, head: u64) {
+        self.head = head.min(self.size);
+    }
+
+    /// Writes the last bytes before the head, of those this frame took.
+    pub(crate) fn write_last(&mut self, bytes: &[u8]) {
+        let n = (self.head - self.begin).min(bytes.len() as u64) as usize;
+        let start = self.head as usize - n;
+        // SAFETY: as for `take`: these bytes are among those that this frame took.
+        let room = unsafe { self.at.add(start).bytes_mut(n) };
+        room.copy_from_slice(&bytes[..n]);
     }
 
     /// Takes up to `size` bytes, to be written: the offset in the chunk, and the bytes. Empty if there is no room.

@@ -3,10 +3,10 @@
 use crate::arena::Closures;
 use crate::backend::{MkGpuBackend, MkRecordInput};
 use crate::buffer::BufferInner;
+use crate::collected::Collected;
 use crate::device::{Inside, lock};
 use crate::direct::Claim;
 use crate::error::{MkFrameError, MkFrameProblem};
-use crate::gate::Gate;
 use crate::gpu::{Core, Inner, PooledTransient};
 use crate::inner::OwnBuffer;
 use crate::readback::{Progress, ReadbackKey};
@@ -27,14 +27,14 @@ pub(crate) type RecordFn<B> =
 /// The memory of one open frame, used again by a later one.
 pub(crate) struct Workspace<B: MkGpuBackend> {
     pub(crate) name: String,
-    /// To be passed where staging memory is written; none before the workspace is first used by a frame.
-    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) number: u64,
     pub(crate) graph: FrameGraph,
     pub(crate) closures: Closures<RecordFn<B>>,
     /// Keeps the buffers the frame names.
     pub(crate) keep: Vec<Arc<BufferInner>>,
     pub(crate) chunks: Vec<HeldChunk>,
+    /// The last bytes of the last of these, not written there yet.
+    pub(crate) collected: Collected,
     /// Buffers that are written directly.
     pub(crate) claims: Vec<Claim>,
     pub(crate) readbacks: Vec<ReadbackKey>,
@@ -54,12 +54,12 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
     fn default() -> Self {
         Workspace {
             name: String::new(),
-            gate: None,
             number: 0,
             graph: FrameGraph::default(),
             closures: Closures::default(),
             keep: Vec::new(),
             chunks: Vec::new(),
+            collected: Collected::default(),
             claims: Vec::new(),
             readbacks: Vec::new(),
             problems: Vec::new(),
@@ -77,6 +77,11 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
 impl<B: MkGpuBackend> Workspace<B> {
     fn new(config: &MkGpuConfig) -> Self {
         Workspace { planner: Planner::with_cache(config.plan_cache), ..Workspace::default() }
+    }
+
+    /// Writes what is collected to staging memory; callers hold the `MkGpu`.
+    pub(crate) fn write_collected(&mut self) {
+        self.collected.write(self.chunks.last_mut());
     }
 
     /// Gives back what planning took, for work that will not be submitted.
@@ -97,16 +102,8 @@ pub(crate) struct OpenWork<B: MkGpuBackend> {
 
 impl<B: MkGpuBackend> OpenWork<B> {
     pub(crate) fn open(inner: &Arc<Inner<B>>, number: u64) -> Self {
-        let mut ws = {
-            let mut core = lock(&inner.core);
-            let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&inner.config));
-            if ws.gate.is_none() {
-                let gate = Arc::<Gate>::default();
-                core.gates.push(Arc::clone(&gate));
-                ws.gate = Some(gate);
-            }
-            ws
-        };
+        let pooled = lock(&inner.core).workspaces.pop();
+        let mut ws = pooled.unwrap_or_else(|| Workspace::new(&inner.config));
         ws.graph.reset();
         ws.number = number;
         OpenWork { inner: Arc::downgrade(inner), ws }
@@ -135,6 +132,7 @@ impl<B: MkGpuBackend> Drop for GiveBack<'_, B> {
         this.ws.closures.clear();
         this.ws.problems.clear();
         this.ws.keep.clear();
+        this.ws.collected.clear();
         let mut core = lock(&inner.core);
         for chunk in this.ws.chunks.drain(..) {
             core.staging.give_back(&chunk, None);
@@ -209,6 +207,7 @@ impl<B: MkGpuBackend> Inner<B> {
     ) -> Result<(u64, MkFrameStats), MkError> {
         self.check_lost()?;
         let begin = Instant::now();
+        ws.write_collected();
         let uploads = self.upload_rule(&ws.graph)?;
         self.plan(ws, uploads, dump)?;
         self.flush_staging(ws)?;

@@ -2,6 +2,7 @@
 
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBufferId, MkSlice, Target};
+use crate::collected::SMALL;
 use crate::device::{Inside, lock};
 use crate::frame::MkFrame;
 use crate::gpu::{Core, Inner};
@@ -10,7 +11,7 @@ use crate::mapped::MappedAt;
 use crate::readback::{Block, CHUNK_SIZE, MkReadback};
 use crate::staging::{HeldChunk, Room};
 use crate::submit::Workspace;
-use crate::workers::{SHARE_FROM, Workers};
+use crate::workers::Workers;
 use crate::{MkBackendBufferDesc, MkBufferDesc, MkError, MkMemoryType};
 use bytemuck::{AnyBitPattern, NoUninit};
 use memkit_graph::{BufferUsage, HostSlice, Resource, ResourceSlice};
@@ -18,8 +19,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 impl<B: MkGpuBackend> MkFrame<'_, B> {
-    /// Uploads elements to `offset` bytes from the start of a buffer. They are written once, straight into mapped
-    /// staging memory; the copy happens in the frame, after what was declared before and before what is declared
+    /// Uploads elements to `offset` bytes from the start of a buffer. They are written straight into mapped
+    /// staging memory, small ones some KiB at a time; the copy happens in the frame, after what was declared before and before what is declared
     /// after.
     ///
     /// # Errors
@@ -38,22 +39,24 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
-        let Workspace { chunks, graph, gate, .. } = &mut self.work.ws;
-        if bytes.len() < SHARE_FROM
-            && let Some(chunk) = chunks.last_mut()
-            && let Some(_passed) = gate.as_ref().and_then(|gate| gate.pass())
-            && let buffer = chunk.number
-            && let Some((offset, room)) = chunk.take_all(bytes.len(), alignment)
-        {
-            // Declared first: less has to be kept across the copy.
-            graph.upload(HostSlice { buffer, offset }, to);
-            room.copy_from_slice(bytes);
+        let place = (to.resource, to.start);
+        if bytes.len() <= SMALL && self.collect(bytes, alignment, to) {
             return Ok(());
         }
-        self.upload_in_parts(bytes, alignment, (to.resource, to.start))
+        self.upload_in_parts(bytes, alignment, place)
     }
 
-    /// An upload that is large, or for which the current chunk has no room.
+    /// Takes in a small upload, if there is room in the current chunk and for what is to be written there at once.
+    #[inline(always)]
+    fn collect(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> bool {
+        let Workspace { chunks, graph, collected, .. } = &mut self.work.ws;
+        let Some(chunk) = chunks.last_mut() else { return false };
+        let Some(offset) = collected.add(chunk, bytes, alignment) else { return false };
+        graph.upload(HostSlice { buffer: chunk.number, offset }, to);
+        true
+    }
+
+    /// An upload that is large, or for which there was no room.
     #[cold]
     #[inline(never)]
     fn upload_in_parts(
@@ -64,7 +67,11 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     ) -> Result<(), MkError> {
         // Held while staging memory is written: that memory lives as long as this.
         let inner = self.inner()?;
+        self.work.ws.write_collected();
         let to = ResourceSlice { resource, start, end: start + bytes.len() as u64 };
+        if bytes.len() <= SMALL && self.collect(bytes, alignment, to) {
+            return Ok(());
+        }
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(&inner.workers, bytes, alignment, to);
         if done == bytes.len() {
@@ -92,6 +99,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let inner = self.inner()?;
         let size = range.end.saturating_sub(range.start);
         let to = self.part(to.into(), range.start as u64, size as u64)?;
+        self.work.ws.write_collected();
         if !self.work.ws.chunks.last().is_some_and(|c| c.fits(size as u64, 16)) {
             self.more_staging(&inner, size as u64, size as u64)?;
         }
