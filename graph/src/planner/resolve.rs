@@ -139,7 +139,8 @@ pub(crate) fn run(
         }
     }
     let copy_write = state.pairs.intern(Access::COPY_WRITE);
-    let mut walk = Walk { graph, state, backings, out, errors, last: [Last::default(); 4], modes: 0, again: false };
+    let mut walk =
+        Walk { graph, state, backings, out, errors, last: [Last::default(); 4], modes: 0, again: false };
     let mut number = 0;
     while let Some(node) = graph.nodes.get(number) {
         if let NodeKind::Upload { .. } = node.kind {

@@ -95,8 +95,7 @@ impl Calls {
     pub(super) fn ask(&mut self, frame: Frame<'_>, level: u32, cover: &Coverage, hazard: Hazard) {
         let relation = hazard.relation().asks();
         // No call was between: nothing of it is covered.
-        let fresh = relation.is_memory()
-            && frame.level_of(hazard.src()) + 1 == frame.base + u64::from(level);
+        let fresh = relation.is_memory() && frame.level_of(hazard.src()) + 1 == frame.base + u64::from(level);
         match self.so_far {
             SoFar::One(one) if one == relation => {}
             SoFar::Nothing if fresh => self.so_far = SoFar::One(relation),

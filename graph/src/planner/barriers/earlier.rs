@@ -1,7 +1,7 @@
 //! Hazards against earlier frames: an entry of an earlier call of this frame may serve them.
 
-use super::{Calls, Frame};
 use super::ask::{covered, unseen};
+use super::{Calls, Frame};
 use crate::coverage::Coverage;
 use crate::pairs::{AtomIndex, AtomSet, PairTable};
 use crate::planner::hazards::{Hazard, Relation};

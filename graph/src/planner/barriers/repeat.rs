@@ -65,7 +65,12 @@ impl Repeat {
 impl Calls {
     /// Makes the call the one before again, if it is asked for the same. Returns whether it did.
     #[inline]
-    pub(super) fn make_again(&mut self, boundary: u64, cover: &mut Coverage, schedule: &mut Schedule) -> bool {
+    pub(super) fn make_again(
+        &mut self,
+        boundary: u64,
+        cover: &mut Coverage,
+        schedule: &mut Schedule,
+    ) -> bool {
         let (SoFar::One(relation), Some(made)) = (self.so_far, &self.repeat.made) else { return false };
         if made.of != relation {
             return false;

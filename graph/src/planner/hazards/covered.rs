@@ -32,9 +32,7 @@ impl Covered {
         let at = self.at(src, dst);
         match self.memory.get(at) {
             Some(&known) if known != UNKNOWN => known,
-            _ => {
-                keep(&mut self.memory, at, || cover.memory_level(pairs, src, dst))
-            }
+            _ => keep(&mut self.memory, at, || cover.memory_level(pairs, src, dst)),
         }
     }
 
@@ -44,9 +42,7 @@ impl Covered {
         let at = self.at(src, dst);
         match self.exec.get(at) {
             Some(&known) if known != UNKNOWN => known,
-            _ => {
-                keep(&mut self.exec, at, || cover.exec_level(pairs, src, dst))
-            }
+            _ => keep(&mut self.exec, at, || cover.exec_level(pairs, src, dst)),
         }
     }
 

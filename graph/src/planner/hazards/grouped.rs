@@ -54,11 +54,7 @@ impl Owed {
 }
 
 /// Judges all grouped uploads.
-pub(super) fn enter(
-    walk: &Walk<'_>,
-    (resolved, groups): (&Resolved, &Groups),
-    out: &mut Hazards,
-) {
+pub(super) fn enter(walk: &Walk<'_>, (resolved, groups): (&Resolved, &Groups), out: &mut Hazards) {
     let pairs = &*walk.pairs;
     out.grouped.list.clear();
     out.grouped.of.clear();

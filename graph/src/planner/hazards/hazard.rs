@@ -173,7 +173,9 @@ mod tests {
             HazardKind::Order,
         ];
         for kind in kinds {
-            for src in [Source::Node(u32::MAX), Source::Node(0), Source::Earlier(u64::MAX), Source::Earlier(0)] {
+            for src in
+                [Source::Node(u32::MAX), Source::Node(0), Source::Earlier(u64::MAX), Source::Earlier(0)]
+            {
                 let h = Hazard::new(src, 0xfedc, 0x1234, kind);
                 assert_eq!((h.src(), h.src_pair(), h.dst_pair(), h.kind()), (src, 0xfedc, 0x1234, kind));
             }

@@ -30,7 +30,8 @@ pub(super) enum Used {
 }
 
 impl Whole {
-    pub(super) const UNTOUCHED: Whole = Whole { write: NONE, reads: NONE, pair: 0, used: Used::Not, moves: false };
+    pub(super) const UNTOUCHED: Whole =
+        Whole { write: NONE, reads: NONE, pair: 0, used: Used::Not, moves: false };
 
     pub(super) fn track(self) -> Track {
         // Earlier frames left one range, if any: there is nothing to be found of it otherwise.
