@@ -219,14 +219,12 @@ fn enter(walk: &mut Walk<'_>, position: u32, uses: &[ResolvedUse], out: &mut Haz
             uses::read(walk, position, u, out);
         }
     }
-    match last {
-        Some(u) if writes == 1 => {
-            if !whole::write(walk, position, u, out) {
-                uses::write(walk, position, u, out);
-            }
-        }
-        _ if writes > 1 => uses::write_several(walk, position, uses, out),
-        _ => {}
+    if writes > 1 {
+        uses::write_several(walk, position, uses, out);
+    } else if let Some(u) = last.filter(|_| writes == 1)
+        && !whole::write(walk, position, u, out)
+    {
+        uses::write(walk, position, u, out);
     }
 }
 
