@@ -82,7 +82,7 @@ pub(crate) struct Hazards {
     pub(crate) host_details: Vec<Detail>,
     /// Per local resource: what was done to all of it.
     wholes: Vec<Whole>,
-    /// Per local resource: its ranges, if it was used in parts.
+    /// Per local resource, as far as any was used in parts: its ranges, if it was.
     tracks: Vec<SmallVec<[Track; 1]>>,
     pub(crate) reads: Vec<ReadCell>,
     /// What grouped uploads owe.
@@ -220,14 +220,12 @@ fn enter(walk: &mut Walk<'_>, position: u32, uses: &[ResolvedUse], out: &mut Haz
             uses::read(walk, position, u, out);
         }
     }
-    match last {
-        Some(u) if writes == 1 => {
-            if !whole::write(walk, position, u, out) {
-                uses::write(walk, position, u, out);
-            }
-        }
-        _ if writes > 1 => uses::write_several(walk, position, uses, out),
-        _ => {}
+    if writes > 1 {
+        uses::write_several(walk, position, uses, out);
+    } else if let Some(u) = last.filter(|_| writes == 1)
+        && !whole::write(walk, position, u, out)
+    {
+        uses::write(walk, position, u, out);
     }
 }
 
@@ -242,10 +240,9 @@ fn begin(resolved: &Resolved, nodes: usize, out: &mut Hazards) {
     out.host.clear();
     out.host_details.clear();
     out.reads.clear();
+    // Most nodes write once and read the rest.
+    out.reads.reserve(resolved.uses.len().saturating_sub(nodes));
     out.orders.clear();
-    if out.tracks.len() < resolved.locals.len() {
-        out.tracks.resize_with(resolved.locals.len(), SmallVec::new);
-    }
     out.wholes.clear();
     out.wholes.resize(resolved.locals.len(), Whole::UNTOUCHED);
 }
@@ -386,8 +383,12 @@ impl Hazards {
 
     /// The ranges of a resource, from now on used in parts; none yet if it was not used before.
     fn in_parts(&mut self, local: u32) -> &mut SmallVec<[Track; 1]> {
-        let whole = &mut self.wholes[local as usize];
-        let tracks = &mut self.tracks[local as usize];
+        let (whole, at) = (&mut self.wholes[local as usize], local as usize);
+        if self.tracks.len() <= at {
+            // Few frames use any resource in parts.
+            self.tracks.resize_with(at + 1, SmallVec::new);
+        }
+        let tracks = &mut self.tracks[at];
         if whole.used != Used::InParts {
             tracks.clear();
             tracks.extend((whole.used == Used::Whole).then(|| whole.track()));
@@ -440,7 +441,7 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
     for (index, local) in locals.iter().enumerate().filter(|(_, l)| l.host_visible) {
         let dst_pair = pairs.intern(Access::HOST_READ);
         // Lent, because hazards are entered meanwhile.
-        let parts = std::mem::take(&mut out.tracks[index]);
+        let parts = out.tracks.get_mut(index).map(std::mem::take).unwrap_or_default();
         let whole = out.wholes[index];
         let tracks = match whole.used {
             Used::Not => &[],
@@ -458,6 +459,8 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
                 coarsened: false,
             });
         }
-        out.tracks[index] = parts;
+        if let Some(tracks) = out.tracks.get_mut(index) {
+            *tracks = parts;
+        }
     }
 }
