@@ -25,7 +25,7 @@ const FEW_PASSES: u64 = 300;
 const UPLOADS: [usize; 2] = [1000, 4000];
 /// Most instructions an upload among 1,000, on the calling thread, about a tenth above what was measured.
 const UPLOAD_LIMITS: [(UploadShape, u64); 4] =
-    [(UploadShape::U1, 940), (UploadShape::U2, 1_700), (UploadShape::U4, 600), (UploadShape::Read, 2_850)];
+    [(UploadShape::U1, 305), (UploadShape::U2, 690), (UploadShape::U4, 265), (UploadShape::Read, 650)];
 /// Most that an upload among the most may cost beside one among fewer, in percent.
 const GROWTH: u64 = 120;
 /// G1, planned with causes.

@@ -209,6 +209,8 @@ impl GraphState {
 
     /// Like [`new`](Self::new), with another limit on the ranges a buffer keeps between frames (at least 1). Beyond
     /// it the cheapest neighbours merge conservatively: more is synchronized, never less.
+    /// Where uploads alone write more places of a buffer than that in one frame, they are drawn together across gaps of up to
+    /// four times `size / max_ranges` bytes.
     #[must_use]
     pub fn with_max_ranges(max_ranges: usize) -> Self {
         Self::for_device(Stages::all(), max_ranges)

@@ -5,9 +5,11 @@ use memkit_graph::{
     Planner,
 };
 
-/// The copies of a frame of uploads, each a staging buffer, an offset there and one in the buffer, 4 bytes each: staging
-/// buffer, then offsets and size of the regions.
-fn copies(uploads: &[(u32, u64, u64)], causes: bool) -> Result<Vec<(BufferRef, Vec<[u64; 3]>)>, PlanError> {
+/// A staging buffer, and offsets and size of the regions copied from it.
+type Copies = (BufferRef, Vec<[u64; 3]>);
+
+/// The copies of a frame of uploads, each a staging buffer, an offset there and one in the buffer, 4 bytes each.
+fn copies(uploads: &[(u32, u64, u64)], causes: bool) -> Result<Vec<Copies>, PlanError> {
     let (mut state, mut planner, mut frame) = (GraphState::new(), Planner::new(), FrameGraph::new());
     let to = state.add_buffer(BufferDesc::new("to", 64, BufferUsage::TRANSFER_DST));
     for &(buffer, offset, start) in uploads {
