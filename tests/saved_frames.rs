@@ -105,22 +105,22 @@ fn a_file_that_is_wrong_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_builder_that_is_leaked_leaves_nothing_in_the_frame() {
+fn a_builder_that_is_not_finished_leaves_nothing_in_the_frame() {
     let (mut state, values, results) = state();
     let mut frame = FrameGraph::new();
-    std::mem::forget(frame.pass("leaked").read(values, CR).write(results, CW));
+    drop(frame.pass("not finished").read(values, CR).write(results, CW));
     frame.pass("use").modify(values, CR | CW).finish();
-    std::mem::forget(frame.pass("leaked").read(values, CR));
+    drop(frame.pass("not finished").read(values, CR));
     frame.copy(values, results);
     let schedule = Planner::new().plan(&frame, &mut state).unwrap().clone();
     assert_eq!((schedule.order.len(), schedule.depth()), (2, 2));
 }
 
 #[test]
-fn nor_does_one_that_is_leaked_before_an_upload() {
+fn nor_does_one_before_an_upload() {
     let (mut state, values, _) = state();
     let mut frame = FrameGraph::new();
-    std::mem::forget(frame.pass("leaked").read(values, CR));
+    drop(frame.pass("not finished").read(values, CR));
     frame.upload(HostSlice { buffer: 0, offset: 0 }, values);
     let schedule = Planner::new().plan(&frame, &mut state).unwrap().clone();
     assert_eq!((schedule.order.len(), schedule.regions.len()), (1, 1));

@@ -34,6 +34,8 @@ pub(crate) struct Bench {
     state: GraphState,
     frame: FrameGraph,
     planner: Planner,
+    /// Frames so far, if none is to be like another.
+    changes: Option<u64>,
 }
 
 impl Bench {
@@ -46,11 +48,16 @@ impl Bench {
         Self::with(shape, passes, Planner::with_cache(1))
     }
 
+    /// With a planner that keeps plans of so many structures, and frames that differ in the range that the last pass writes.
+    pub(crate) fn changing(shape: Shape, passes: usize, kept: usize) -> Self {
+        Bench { changes: Some(0), ..Self::with(shape, passes, Planner::with_cache(kept)) }
+    }
+
     fn with(shape: Shape, passes: usize, planner: Planner) -> Self {
         let mut state = GraphState::new();
         let buffer = |i| BufferDesc::new(format!("buffer {i}"), 4096, BufferUsage::STORAGE);
         let buffers = (0..passes).map(|i| state.add_buffer(buffer(i))).collect();
-        Bench { shape, buffers, state, frame: FrameGraph::new(), planner }
+        Bench { shape, buffers, state, frame: FrameGraph::new(), planner, changes: None }
     }
 
     /// Declares, plans and commits one frame.
@@ -64,6 +71,11 @@ impl Bench {
                 }
             }
             pass.overwrite(self.buffers[i], Access::COMPUTE_STORAGE_WRITE).finish();
+        }
+        if let (Some(count), Some(&last)) = (&mut self.changes, self.buffers.last()) {
+            *count += 1;
+            let range = last.slice(0..*count * 4 % 4096 + 4);
+            self.frame.pass("another").overwrite(range, Access::COMPUTE_STORAGE_WRITE).finish();
         }
         if let Err(error) = self.planner.plan_with(&self.frame, &mut self.state, options, &[]) {
             unreachable!("the shapes are right: {error}");

@@ -4,8 +4,8 @@
 //! where this one looks ([`start`]). Both are compared with what the plan was made for, not by a hash of them, so that a
 //! plan that is used again is the plan that would be made: byte for byte, and the state after it too ([`outcome`]).
 //!
-//! A structure that comes for the first time is copied and no more, so that frames that never repeat cost little. When it
-//! comes again its plan is kept, with the start it was made for. If the start differs from then on, it is kept anew, less
+//! A structure that comes for the first time is copied and no more, and not even that each time where none comes again, so
+//! that frames that never repeat cost little. When it comes again its plan is kept, with the start it was made for. If the start differs from then on, it is kept anew, less
 //! and less often while none of what was kept is used.
 
 mod origin;
@@ -27,6 +27,8 @@ use start::{Shift, Start};
 
 /// Most plans of a structure in a row that are not kept, as a power of two.
 const MAX_SKIPPED: u32 = 6;
+/// One in so many structures is remembered where twice as many as are kept in a row were seen for the first time.
+const RARELY: usize = 8;
 /// Structures that a frame is compared with beyond a place where frames differed before.
 const MAX_LOOKED_THROUGH: usize = 2;
 
@@ -41,6 +43,8 @@ pub(super) struct Cache {
     last: usize,
     moves: Moves,
     hint: Hint,
+    /// Structures in a row that were not remembered before.
+    unknown: usize,
 }
 
 /// A structure.
@@ -99,6 +103,7 @@ impl Cache {
             Ok(found) => found,
             Err(change) => return anew(None, change),
         };
+        self.unknown = 0;
         self.turn_to(number);
         let slot = &mut self.slots[number];
         slot.used = self.now;
@@ -173,7 +178,11 @@ impl Cache {
     ) -> Option<Reused> {
         let Some(number) = slot else {
             if self.limit > 0 && !asked.is_too_large() {
-                self.remember(asked);
+                self.unknown += 1;
+                // Where none ever comes again, only some are remembered.
+                if self.unknown <= 2 * self.limit || self.unknown.is_multiple_of(RARELY) {
+                    self.remember(asked);
+                }
             }
             return None;
         };
