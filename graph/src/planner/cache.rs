@@ -43,6 +43,8 @@ pub(super) struct Cache {
     last: usize,
     moves: Moves,
     hint: Hint,
+    /// Whether the frame that is planned is worth remembering.
+    is_worth: bool,
     /// Structures in a row that were not remembered before.
     unknown: usize,
 }
@@ -96,8 +98,10 @@ impl Cache {
         }
         self.now += 1;
         let anew = |slot, change| Found::Anew { slot, origin: PlanOrigin::Anew(change) };
-        if asked.is_too_large() {
-            return anew(None, PlanChange::TooLarge);
+        let never_kept = asked.never_kept();
+        self.is_worth = never_kept.is_none();
+        if let Some(reason) = never_kept {
+            return anew(None, reason);
         }
         let (number, compared) = match self.find_structure(asked) {
             Ok(found) => found,
@@ -177,7 +181,7 @@ impl Cache {
         fit: bool,
     ) -> Option<Reused> {
         let Some(number) = slot else {
-            if self.limit > 0 && !asked.is_too_large() {
+            if self.limit > 0 && self.is_worth {
                 self.unknown += 1;
                 // Where none ever comes again, only some are remembered.
                 if self.unknown <= 2 * self.limit || self.unknown.is_multiple_of(RARELY) {

@@ -33,6 +33,9 @@ pub enum PlanChange {
     NotKept,
     /// It has more than 262,144 uses: such structures are not remembered.
     TooLarge,
+    /// It is nothing but uploads, most of them to the buffer of the one before: planning these costs less than comparing
+    /// them.
+    Uploads,
     /// Nodes were added.
     Added {
         /// The first that differs.

@@ -13,12 +13,22 @@ pub(crate) struct Asked<'a> {
     pub(crate) backings: &'a [Option<ResourceId>],
 }
 
+/// From so many uploads a buffer on, planning a frame of nothing else costs less than comparing it.
+const UPLOADS_A_BUFFER: usize = 4;
 /// Uses of a frame beyond which it is not remembered: it would take many megabytes.
 const MAX_USES: usize = 1 << 18;
 
 impl Asked<'_> {
-    pub(super) fn is_too_large(&self) -> bool {
-        self.graph.uses.len() + self.graph.uploads.len() > MAX_USES
+    /// Why the frame is not worth remembering, if it is not.
+    pub(super) fn never_kept(&self) -> Option<PlanChange> {
+        let Declared { nodes, uses, uploads, .. } = self.graph.declared();
+        if uses.len() + uploads.len() > MAX_USES {
+            return Some(PlanChange::TooLarge);
+        }
+        let turns = |pair: &[Upload]| pair[0].to.slice.resource != pair[1].to.slice.resource;
+        let few_buffers =
+            || uploads.windows(2).filter(|pair| turns(pair)).count() < uploads.len() / UPLOADS_A_BUFFER;
+        (nodes.is_empty() && few_buffers()).then_some(PlanChange::Uploads)
     }
 
     fn backing(&self, transient: usize) -> Option<ResourceId> {
