@@ -22,7 +22,7 @@ impl FrameDump {
             PlanChange::FirstFrame => "the planner has seen no other".to_owned(),
             PlanChange::NotKept => "no plan of its structure was kept so far".to_owned(),
             PlanChange::TooLarge => "it is too large to be remembered".to_owned(),
-            PlanChange::Uploads => "uploads alone are planned as fast as they are compared".to_owned(),
+            PlanChange::Uploads => "uploads alone are planned nearly as fast as they are compared".to_owned(),
             PlanChange::Added { node: at } => format!("nodes were added, from {} on", node(at)),
             PlanChange::Removed { node: at } if at as usize >= self.nodes.len() => {
                 "nodes are missing at its end".to_owned()

@@ -33,8 +33,8 @@ pub enum PlanChange {
     NotKept,
     /// It has more than 262,144 uses: such structures are not remembered.
     TooLarge,
-    /// It is nothing but uploads, most of them to the buffer of the one before: planning these costs less than comparing
-    /// them.
+    /// It is nothing but uploads, most of them to the buffer of the one before: planning these costs little more than
+    /// comparing them, and less than comparing and planning, where they go elsewhere each time.
     Uploads,
     /// Nodes were added.
     Added {

@@ -47,11 +47,11 @@ impl Outcome {
         std::mem::swap(&mut self.scopes, made.scopes);
         std::mem::swap(&mut self.cover, made.cover);
         self.last = made.levels.last();
-        let serials = self.schedule.resources.iter().filter_map(|r| match r {
+        let mut serials = self.schedule.resources.iter().filter_map(|r| match r {
             Resource::Transient(id) => Some(id.frame),
             Resource::Persistent(_) => None,
         });
-        self.serial = serials.last();
+        self.serial = serials.next();
         let commands = self.schedule.queues.iter().take(1).flat_map(|queue| &queue.commands);
         let staged = |command: &Command| matches!(command, Command::Copy { from: BufferRef::Host(_), .. });
         self.uploads.clear();

@@ -13,8 +13,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) backings: &'a [Option<ResourceId>],
 }
 
-/// From so many uploads a buffer on, planning a frame of nothing else costs less than comparing it.
+/// From so many uploads a buffer on, a frame of nothing else is not worth remembering: see [`PlanChange::Uploads`].
 const UPLOADS_A_BUFFER: usize = 4;
+/// Pairs of uploads that are looked at for that, about.
+const SAMPLE: usize = 64;
 /// Uses of a frame beyond which it is not remembered: it would take many megabytes.
 const MAX_USES: usize = 1 << 18;
 
@@ -25,9 +27,12 @@ impl Asked<'_> {
         if uses.len() + uploads.len() > MAX_USES {
             return Some(PlanChange::TooLarge);
         }
-        let turns = |pair: &[Upload]| pair[0].to.slice.resource != pair[1].to.slice.resource;
-        let few_buffers =
-            || uploads.windows(2).filter(|pair| turns(pair)).count() < uploads.len() / UPLOADS_A_BUFFER;
+        let turns = |pair: &&[Upload]| pair[0].to.slice.resource != pair[1].to.slice.resource;
+        let few_buffers = || {
+            let sample = uploads.windows(2).step_by((uploads.len() / SAMPLE).max(1));
+            let pairs = sample.len();
+            sample.filter(turns).count() < pairs.div_ceil(UPLOADS_A_BUFFER)
+        };
         (nodes.is_empty() && few_buffers()).then_some(PlanChange::Uploads)
     }
 
