@@ -8,6 +8,7 @@
 //! that frames that never repeat cost little. When it comes again its plan is kept, with the start it was made for. If the start differs from then on, it is kept anew, less
 //! and less often while none of what was kept is used.
 
+mod moves;
 mod origin;
 mod outcome;
 mod shape;
@@ -18,11 +19,12 @@ mod tests;
 use crate::coverage::Coverage;
 use crate::schedule::Schedule;
 use crate::state::GraphState;
+use moves::Moves;
 pub use origin::{PlanChange, PlanOrigin};
 pub(super) use outcome::Made;
 use outcome::Outcome;
 pub(super) use shape::Asked;
-use shape::{Compared, Hint, Moves, Place, Shape};
+use shape::{Compared, Hint, Place, Shape};
 use start::{Shift, Start};
 
 /// Most plans of a structure in a row that are not kept, as a power of two.
