@@ -193,7 +193,12 @@ impl<B: MkGpuBackend> MkGpu<B> {
             buffers: Vec::new(),
             pending: Pending::default(),
             batches: BatchLog::default(),
-            staging: Staging::new(config.staging_chunk as u64, config.staging_limit as u64, largest),
+            staging: Staging::new(
+                config.staging_chunk as u64,
+                config.staging_limit as u64,
+                largest,
+                config.frames_in_flight,
+            ),
             readbacks: Readbacks::default(),
             transients: Vec::new(),
             workspaces: Vec::new(),

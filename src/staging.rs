@@ -35,6 +35,8 @@ pub(crate) struct Staging<B: MkGpuBackend> {
     total: u64,
     chunk_size: u64,
     limit: u64,
+    /// Chunks with which no frame has to go on in the chunk of another.
+    enough: usize,
 }
 
 /// A chunk in the hands of an open frame.
@@ -62,14 +64,15 @@ pub(crate) enum Room {
 }
 
 impl<B: MkGpuBackend> Staging<B> {
-    /// `largest`: the largest buffer of the device, which no chunk exceeds.
-    pub(crate) fn new(chunk_size: u64, limit: u64, largest: u64) -> Self {
+    /// `largest`: the largest buffer of the device, which no chunk exceeds. `frames`: those that may be in flight.
+    pub(crate) fn new(chunk_size: u64, limit: u64, largest: u64, frames: usize) -> Self {
         Staging {
             chunks: Vec::new(),
             given_up: Vec::new(),
             total: 0,
             chunk_size: chunk_size.max(256).min(largest),
             limit,
+            enough: frames.min(3) + 1,
         }
     }
 
@@ -83,16 +86,21 @@ impl<B: MkGpuBackend> Staging<B> {
         for c in self.chunks.iter_mut().filter(|c| !c.held && c.last_use <= completed) {
             c.head = 0;
         }
-        // The fullest chunk that will do: the others then come back as a whole.
+        // An idle chunk is written from its beginning again, which may still be in the processor's caches; a frame that goes
+        // on where the last one ended writes memory that is not. So there is a chunk for each frame in flight, and only
+        // then the fullest that will do: the others then come back as a whole.
         let wanted = contiguous.max(1);
         let fits = |c: &StagingChunk<B>| !c.held && c.size - c.begin() >= wanted;
-        let best =
-            (0..self.chunks.len()).filter(|&i| fits(&self.chunks[i])).max_by_key(|&i| self.chunks[i].head);
-        if let Some(number) = best {
+        let fitting = (0..self.chunks.len()).filter(|&i| fits(&self.chunks[i]));
+        let idle = fitting.clone().find(|&i| self.chunks[i].head == 0);
+        let size = self.chunk_size.max(contiguous);
+        let has_room = self.total.saturating_add(size) <= self.limit;
+        let may_make_more = has_room && self.chunks.len() < self.enough;
+        let fullest = || fitting.max_by_key(|&i| self.chunks[i].head).filter(|_| !may_make_more);
+        if let Some(number) = idle.or_else(fullest) {
             return Room::Chunk(self.hold(number));
         }
-        let size = self.chunk_size.max(contiguous);
-        if self.total.saturating_add(size) <= self.limit {
+        if has_room {
             return Room::Make(size);
         }
         let left = self.limit - self.total.min(self.limit);

@@ -124,6 +124,26 @@ fn staging_is_made_on_first_use_and_grows_by_chunks() {
 }
 
 #[test]
+fn frames_begin_chunks_anew_and_there_are_as_many_as_frames_in_flight_and_one_more() {
+    let gpu = gpu_with(MkGpuConfig { staging_chunk: 4096, ..Default::default() });
+    let to = storage(&gpu, 16);
+    for n in 0..20 {
+        upload(&gpu, &to, &[n]).unwrap();
+        gpu.wait_idle().unwrap();
+    }
+    assert_eq!(gpu.backend().total_allocated(), 16 + 4096, "one is enough if every frame waits");
+    gpu.backend().pause();
+    upload(&gpu, &to, &[20]).unwrap();
+    upload(&gpu, &to, &[21]).unwrap();
+    assert_eq!(gpu.backend().total_allocated(), 16 + 2 * 4096, "the first chunk is in use");
+    gpu.backend().resume();
+    (22..100).for_each(|n| upload(&gpu, &to, &[n]).unwrap());
+    assert!(gpu.backend().total_allocated() <= 16 + 3 * 4096);
+    assert_eq!(contents(&gpu, &to, 1), [99]);
+    assert_clean(&gpu);
+}
+
+#[test]
 fn an_upload_larger_than_a_chunk_is_split_over_chunks() {
     let gpu = small_chunks();
     let data: Vec<u32> = (0..200).collect();
