@@ -126,8 +126,10 @@ fn table(peers: &[Peer], ratios: Vec<Vec<Vec<f64>>>, own: Vec<Vec<f64>>) -> Stri
     let heads = COLUMNS.map(|c| c.2).join(" | ");
     let mut table = format!("| | {heads} |\n|---|{}\n", "---:|".repeat(COLUMNS.len()));
     for (peer, columns) in peers.iter().zip(ratios) {
+        // Who declares nothing takes no time for it.
+        let ratio = |values| median(values).filter(|m| *m >= 0.005);
         let cells: Vec<String> =
-            columns.into_iter().map(|c| median(c).map_or("-".into(), |m| format!("{m:.2}"))).collect();
+            columns.into_iter().map(|c| ratio(c).map_or("-".into(), |m| format!("{m:.2}"))).collect();
         table += &format!("| {} | {} |\n", peer.name, cells.join(" | "));
     }
     let cell = |(column, values): (usize, Vec<f64>)| {
