@@ -322,6 +322,29 @@ fn a_waiter_hears_of_the_end_of_its_gpu() {
 }
 
 #[test]
+fn a_gpu_dropped_while_another_thread_uploads_ends_that_with_an_error() {
+    for round in 0..40 {
+        let gpu =
+            gpu_with(MkGpuConfig { staging_chunk: 64 << 10, staging_limit: 1 << 20, ..Default::default() });
+        let to = storage(&gpu, 8192);
+        let mut frame = gpu.begin_frame().unwrap();
+        let uploads = std::thread::spawn(move || {
+            // Small ones, which are collected, and such as are written at once.
+            let (small, large) = (vec![1u8; 200], vec![2u8; 4000]);
+            (0..).find_map(|n: usize| {
+                let bytes = if n % 8 == 7 { &large } else { &small };
+                // It goes on when its staging memory is full, until the end.
+                let error = frame.upload(&to, n % 16, bytes).err();
+                error.filter(|e| !matches!(e, MkError::StagingLimit { .. }))
+            })
+        });
+        std::thread::sleep(Duration::from_micros(50 * round));
+        drop(gpu);
+        assert!(matches!(uploads.join().unwrap(), Some(MkError::GpuDropped)), "round {round}");
+    }
+}
+
+#[test]
 fn kernels_may_drop_handles_and_ask_tickets() {
     no_deadlock(|| {
         let gpu = gpu();
