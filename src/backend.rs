@@ -184,8 +184,8 @@ pub unsafe trait MkGpuBackend: Send + Sync + Sized + 'static {
     /// What the device can do. Constant over the backend's life.
     fn capabilities(&self) -> &MkCapabilities;
 
-    /// What uploads from staging memory of such a type cost on this device. A backend measures it when it is asked for the first time; the facade asks
-    /// once, and keeps the answer. All zero, as by default: scattering is never cheaper.
+    /// What uploads from staging memory of type `staging` cost on this device. A backend measures it when it is asked; the
+    /// facade asks once, and keeps the answer. All zero, as by default: scattering is never cheaper.
     ///
     /// A backend whose [`MkCapabilities::scatter_uploads`] is set runs [`Command::Scatter`](memkit_graph::Command::Scatter)
     /// from every mapped buffer to every buffer it makes.

@@ -34,16 +34,19 @@ impl Collected {
         Some(start)
     }
 
-    /// Writes it to the chunk, and makes room. The chunk is the one that was added to; callers hold its
-    /// `MkGpu`.
+    /// Makes the block, if there is none yet.
+    pub(crate) fn prepare(&mut self) {
+        if self.block.is_empty() {
+            self.block = vec![0; BLOCK].into();
+        }
+    }
+
+    /// Writes it to the chunk, and forgets it. The chunk is the one that was added to; callers hold its `MkGpu`.
     pub(crate) fn write(&mut self, chunk: Option<&mut HeldChunk>) {
         if let (Some(chunk), Some(bytes)) = (chunk, self.block.get(..self.len)) {
             chunk.write_last(bytes);
         }
-        if self.block.is_empty() {
-            self.block = vec![0; BLOCK].into();
-        }
-        self.len = 0;
+        self.clear();
     }
 
     /// Forgets it.

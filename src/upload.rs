@@ -19,9 +19,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 impl<B: MkGpuBackend> MkFrame<'_, B> {
-    /// Uploads elements to `offset` bytes from the start of a buffer. They are written straight into mapped
-    /// staging memory, small ones some KiB at a time; the copy happens in the frame, after what was declared before and before what is declared
-    /// after.
+    /// Uploads elements to `offset` bytes from the start of a buffer. They are read here and go into mapped staging
+    /// memory, small ones some KiB at a time; the copy happens in the frame, after what was declared before and before
+    /// what is declared after.
     ///
     /// # Errors
     /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
@@ -69,8 +69,11 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let inner = self.inner()?;
         self.work.ws.write_collected();
         let to = ResourceSlice { resource, start, end: start + bytes.len() as u64 };
-        if bytes.len() <= SMALL && self.collect(bytes, alignment, to) {
-            return Ok(());
+        if bytes.len() <= SMALL {
+            self.work.ws.collected.prepare();
+            if self.collect(bytes, alignment, to) {
+                return Ok(());
+            }
         }
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(&inner.workers, bytes, alignment, to);

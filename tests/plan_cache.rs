@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "common/heap.rs"]
+mod heap;
 mod random;
 
+use heap::Counting;
 use memkit_gpu::graph::{
     Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanChange, PlanOrigin, Planner, Resource,
     Schedule,
@@ -15,33 +18,6 @@ use memkit_gpu::{
 use random::case::{Case, Frame, Kind, Limits};
 use random::search::{number, search, seed_of};
 use random::{listing, reference, rig};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
-}
-
-// SAFETY: hands everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: by the contract of this function.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: by the contract of this function.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -291,7 +267,7 @@ fn what_is_remembered_is_bounded() {
             plan(&mut planner, &mut state, &ids[..len]);
         }
         if round >= 10 {
-            live.push(LIVE.get());
+            live.push(heap::live());
         }
     }
     assert!(live.iter().all(|&bytes| bytes <= live[0]), "{live:?}");

@@ -1,36 +1,13 @@
 //! What a frame of passes takes in memory, counted; and frames of 100,000 passes: in linear memory, and without recursion.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/heap.rs"]
+mod heap;
+
+use heap::Counting;
 use memkit_gpu::graph::{
     Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanOptions, Planner, ResourceId, Schedule,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
-}
-
-// SAFETY: hands everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: by the contract of this function.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: by the contract of this function.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -75,7 +52,7 @@ fn measure(passes: usize) -> Bytes {
     let buffers: Vec<_> = (0..passes).map(|_| state.add_buffer(desc.clone())).collect();
     // The access table grows once.
     Planner::new().plan_with(&FrameGraph::new(), &mut state, PlanOptions::default(), &[]).unwrap();
-    let before = LIVE.get();
+    let before = heap::live();
     let (mut frame, mut planner) = (FrameGraph::new(), Planner::new());
     for _ in 0..2 {
         frame.reset();
@@ -83,7 +60,7 @@ fn measure(passes: usize) -> Bytes {
         planner.plan_with(&frame, &mut state, PlanOptions::default(), &[]).unwrap();
         planner.commit(&mut state);
     }
-    let (all, schedule) = ((LIVE.get() - before) as usize, bytes_of(planner.schedule()));
+    let (all, schedule) = ((heap::live() - before) as usize, bytes_of(planner.schedule()));
     Bytes { frame: (all - schedule) / passes, schedule: schedule / passes, calls: planner.schedule().depth() }
 }
 

@@ -103,7 +103,8 @@ impl Planner {
     /// The structure is all that is declared but names and what uploads hold: passes, uses, ranges, sizes of transients,
     /// their backings, explicit orders, [`PlanOptions`]. Staging memory may move, all that a frame uses of one buffer
     /// alike, to other offsets or another buffer. A structure that is planned for the first time is only remembered; the
-    /// plan is kept when it comes again.
+    /// plan is kept when it comes again. Frames of more than 262,144 uses and uploads, and frames of nothing but uploads to
+    /// few buffers, are made anew each time.
     ///
     /// ```
     /// use memkit_graph::*;
@@ -167,7 +168,7 @@ impl Planner {
                     cover: &mut self.cover,
                     schedule: &mut self.schedule,
                 };
-                self.kept_plan = self.cache.keep(asked, state, slot, made, fit);
+                self.kept_plan = self.cache.keep(asked, state, (slot, origin), made, fit);
             }
         }
         self.planned_at = Some(state.commits);

@@ -4,9 +4,9 @@
 //! where this one looks ([`start`]). Both are compared with what the plan was made for, not by a hash of them, so that a
 //! plan that is used again is the plan that would be made: byte for byte, and the state after it too ([`outcome`]).
 //!
-//! A structure that comes for the first time is copied and no more, and not even that each time where none comes again, so
-//! that frames that never repeat cost little. When it comes again its plan is kept, with the start it was made for. If the start differs from then on, it is kept anew, less
-//! and less often while none of what was kept is used.
+//! A structure that comes for the first time is copied and no more, and not even that each time where none comes again,
+//! so that frames that never repeat cost little. When it comes again its plan is kept, with the start it was made for.
+//! If the start differs from then on, it is kept anew, less and less often while none of what was kept is used.
 
 mod moves;
 mod origin;
@@ -45,8 +45,6 @@ pub(super) struct Cache {
     last: usize,
     moves: Moves,
     hint: Hint,
-    /// Whether the frame that is planned is worth remembering.
-    is_worth: bool,
     /// Structures in a row that were not remembered before.
     unknown: usize,
 }
@@ -100,9 +98,7 @@ impl Cache {
         }
         self.now += 1;
         let anew = |slot, change| Found::Anew { slot, origin: PlanOrigin::Anew(change) };
-        let never_kept = asked.never_kept();
-        self.is_worth = never_kept.is_none();
-        if let Some(reason) = never_kept {
+        if let Some(reason) = asked.never_kept() {
             return anew(None, reason);
         }
         let (number, compared) = match self.find_structure(asked) {
@@ -178,12 +174,12 @@ impl Cache {
         &mut self,
         asked: Asked<'_>,
         state: &GraphState,
-        slot: Option<usize>,
+        (slot, origin): (Option<usize>, PlanOrigin),
         made: Made<'_>,
         fit: bool,
     ) -> Option<Reused> {
         let Some(number) = slot else {
-            if self.limit > 0 && self.is_worth {
+            if origin.is_remembered() {
                 self.unknown += 1;
                 // Where none ever comes again, only some are remembered.
                 if self.unknown <= 2 * self.limit || self.unknown.is_multiple_of(RARELY) {

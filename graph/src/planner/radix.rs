@@ -34,36 +34,7 @@ pub(crate) fn sort(items: &mut Vec<Keyed>, spare: &mut Vec<Keyed>) {
         insertion(items);
         return;
     }
-    // What is in it does not matter.
-    spare.truncate(items.len());
-    spare.resize(items.len(), first);
-    let low = differ.trailing_zeros();
-    let width = u64::BITS - differ.leading_zeros() - low;
-    let passes = width.div_ceil(DIGIT);
-    let digit = width.div_ceil(passes);
-    for pass in 0..passes {
-        distribute(items, spare, low + pass * digit, digit);
-        std::mem::swap(items, spare);
-    }
-}
-
-/// Moves items to `to`, by the `digit` bits of their keys from `shift` on.
-fn distribute(from: &[Keyed], to: &mut [Keyed], shift: u32, digit: u32) {
-    let buckets = 1usize << digit;
-    let bucket = |item: &Keyed| (item.key >> shift) as usize & (buckets - 1);
-    let mut begin = [0u32; 1 << DIGIT];
-    for item in from {
-        begin[bucket(item)] += 1;
-    }
-    let mut sum = 0;
-    for count in &mut begin[..buckets] {
-        sum += std::mem::replace(count, sum);
-    }
-    for item in from {
-        let at = &mut begin[bucket(item)];
-        to[*at as usize] = *item;
-        *at += 1;
-    }
+    by_digits(items, spare, differ);
 }
 
 /// Sorts numbers whose lower halves ascend, so that all that is left to sort by is their upper halves. `spare` is memory
@@ -78,6 +49,29 @@ pub(crate) fn sort_packed(items: &mut Vec<u64>, spare: &mut Vec<u64>) {
         items.sort_unstable();
         return;
     }
+    by_digits(items, spare, differ << u32::BITS);
+}
+
+/// What is sorted, by a number.
+trait Item: Copy {
+    fn key(self) -> u64;
+}
+
+impl Item for Keyed {
+    fn key(self) -> u64 {
+        self.key
+    }
+}
+
+impl Item for u64 {
+    fn key(self) -> u64 {
+        self
+    }
+}
+
+/// Sorts by the bits of the keys from the lowest to the highest of `differ`, which has one at least.
+fn by_digits<T: Item>(items: &mut Vec<T>, spare: &mut Vec<T>, differ: u64) {
+    let Some(&first) = items.first() else { return };
     // What is in it does not matter.
     spare.truncate(items.len());
     spare.resize(items.len(), first);
@@ -86,17 +80,17 @@ pub(crate) fn sort_packed(items: &mut Vec<u64>, spare: &mut Vec<u64>) {
     let passes = width.div_ceil(DIGIT);
     let digit = width.div_ceil(passes);
     for pass in 0..passes {
-        distribute_packed(items, spare, u32::BITS + low + pass * digit, digit);
+        distribute(items, spare, low + pass * digit, digit);
         std::mem::swap(items, spare);
     }
 }
 
-/// Moves numbers to `to`, by their `digit` bits from `shift` on.
-fn distribute_packed(from: &[u64], to: &mut [u64], shift: u32, digit: u32) {
+/// Moves items to `to`, by the `digit` bits of their keys from `shift` on.
+fn distribute<T: Item>(from: &[T], to: &mut [T], shift: u32, digit: u32) {
     const BUCKETS: usize = 1 << DIGIT;
     let buckets = 1usize << digit;
     // Within the counters, whatever the digit.
-    let bucket = |item: u64| (item >> shift) as usize & (buckets - 1) & (BUCKETS - 1);
+    let bucket = |item: T| (item.key() >> shift) as usize & (buckets - 1) & (BUCKETS - 1);
     let mut begin = [0u32; BUCKETS];
     for &item in from {
         begin[bucket(item)] += 1;

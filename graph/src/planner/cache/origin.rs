@@ -13,6 +13,13 @@ pub enum PlanOrigin {
     Anew(PlanChange),
 }
 
+impl PlanOrigin {
+    /// Whether the structure of a frame that no slot has may be remembered.
+    pub(super) fn is_remembered(self) -> bool {
+        matches!(self, PlanOrigin::Anew(change) if !matches!(change, PlanChange::TooLarge | PlanChange::Uploads))
+    }
+}
+
 /// Why no plan that is kept would do. Nodes are positions in the frame, resources positions in
 /// [`Schedule::resources`](crate::Schedule::resources).
 ///
