@@ -9,8 +9,8 @@ mod random;
 
 use heap::Counting;
 use memkit_gpu::graph::{
-    Access, BufferDesc, BufferUsage, FrameGraph, GraphState, PlanChange, PlanOrigin, Planner, Resource,
-    Schedule,
+    Access, BufferDesc, BufferUsage, FrameGraph, GraphState, HostSlice, PlanChange, PlanOrigin, Planner,
+    Resource, Schedule,
 };
 use memkit_gpu::{
     DummyBackend, DummyBackendConfig, MkBufferUsage, MkDeviceBuffer, MkFrame, MkGpu, MkGpuConfig,
@@ -271,4 +271,29 @@ fn what_is_remembered_is_bounded() {
         }
     }
     assert!(live.iter().all(|&bytes| bytes <= live[0]), "{live:?}");
+}
+
+/// The origins of eight frames of 16 uploads each, to so many buffers.
+fn origins_of_uploads(buffers: usize) -> Vec<PlanOrigin> {
+    let mut state = GraphState::new();
+    let desc = || BufferDesc::new("b", 64, BufferUsage::TRANSFER_DST);
+    let ids: Vec<_> = (0..buffers).map(|_| state.add_buffer(desc())).collect();
+    let (mut planner, mut frame) = (Planner::with_cache(4), FrameGraph::new());
+    let origins = (0..8).map(|_| {
+        frame.reset();
+        for i in 0..16u64 {
+            let to = ids[i as usize % buffers].slice(i * 4..i * 4 + 4);
+            frame.upload(HostSlice { buffer: 0, offset: i * 8 }, to);
+        }
+        let origin = planner.plan(&frame, &mut state).unwrap().origin;
+        planner.commit(&mut state);
+        origin
+    });
+    origins.collect()
+}
+
+#[test]
+fn uploads_alone_are_remembered_only_if_they_go_to_many_buffers() {
+    assert_eq!(origins_of_uploads(1), [PlanOrigin::Anew(PlanChange::Uploads); 8]);
+    assert_eq!(origins_of_uploads(16).last(), Some(&PlanOrigin::Reused));
 }
