@@ -6,7 +6,7 @@
 use super::VulkanBuffer;
 use super::device::Gpu;
 use super::memory::Memory;
-use super::record::command_pool;
+use super::pool::CommandPool;
 use super::scatter::{Scatter, Table};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType};
 use ash::vk;
@@ -59,8 +59,7 @@ pub(super) fn measure(
 
 /// What is measured with. Each field is destroyed on drop, if it was made.
 struct Bench {
-    pool: vk::CommandPool,
-    commands: vk::CommandBuffer,
+    pool: CommandPool,
     fence: vk::Fence,
     /// Null if the queue has no timestamps.
     queries: vk::QueryPool,
@@ -76,10 +75,8 @@ struct Bench {
 
 impl Bench {
     fn new(gpu: &Arc<Gpu>, memory: &Arc<Memory>, staging: MkMemoryType) -> Result<Self, MkError> {
-        let (pool, commands) = command_pool(gpu)?;
         let mut this = Bench {
-            pool,
-            commands,
+            pool: CommandPool::new(gpu, "memkit upload costs")?,
             fence: vk::Fence::null(),
             queries: vk::QueryPool::null(),
             tick: 0.0,
@@ -131,7 +128,7 @@ impl Bench {
         let (from, to) = self.buffers()?;
         let region = |i| vk::BufferCopy { src_offset: i * SMALL, dst_offset: i * STRIDE, size };
         let regions: Vec<_> = (0..regions).map(region).collect();
-        let (gpu, commands) = (Arc::clone(&self.gpu), self.commands);
+        let (gpu, commands) = (Arc::clone(&self.gpu), self.pool.commands());
         self.time(vk::PipelineStageFlags2::COPY, vk::AccessFlags2::TRANSFER_WRITE, || {
             // SAFETY: commands are recorded; both buffers live and hold the regions, which are disjoint.
             unsafe { gpu.device.cmd_copy_buffer(commands, from.raw(), to.raw(), &regions) };
@@ -148,7 +145,7 @@ impl Bench {
             self.table.push(to + i * STRIDE, from + i * SMALL, size)?;
         }
         self.table.flush(&self.memory)?;
-        let (filled, commands) = (self.table.filled(0)?, self.commands);
+        let (filled, commands) = (self.table.filled(0)?, self.pool.commands());
         self.time(vk::PipelineStageFlags2::COMPUTE_SHADER, vk::AccessFlags2::SHADER_STORAGE_WRITE, || {
             scatter.dispatch(commands, &filled);
         })
@@ -161,15 +158,10 @@ impl Bench {
         access: vk::AccessFlags2,
         mut f: impl FnMut(),
     ) -> Result<u64, MkError> {
-        let (gpu, commands, queries) = (Arc::clone(&self.gpu), self.commands, self.queries);
+        let (gpu, commands, queries) = (Arc::clone(&self.gpu), self.pool.commands(), self.queries);
         let (device, timed) = (&gpu.device, queries != vk::QueryPool::null());
-        // SAFETY: the pool is this bench's alone, and none of its commands are pending.
-        unsafe { device.reset_command_pool(self.pool, vk::CommandPoolResetFlags::empty()) }
-            .map_err(|e| gpu.failed("vkResetCommandPool", e))?;
-        let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
-        // SAFETY: the command buffer was just reset, with its pool.
-        unsafe { device.begin_command_buffer(commands, &info) }
-            .map_err(|e| gpu.failed("vkBeginCommandBuffer", e))?;
+        // SAFETY: what was measured before was waited for.
+        unsafe { self.pool.begin(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT) }?;
         let stamp = |query| {
             if timed {
                 let stage = vk::PipelineStageFlags::BOTTOM_OF_PIPE;
@@ -196,14 +188,14 @@ impl Bench {
             stamp(2 * n + 1);
         }
         // SAFETY: begun above.
-        unsafe { device.end_command_buffer(commands) }.map_err(|e| gpu.failed("vkEndCommandBuffer", e))?;
+        unsafe { self.pool.end() }?;
         let took = self.run()?;
         if timed { self.fastest() } else { Ok(took.as_nanos() as u64 * 1000 / u64::from(TRIES)) }
     }
 
     /// Submits the commands and waits for them.
     fn run(&self) -> Result<Duration, MkError> {
-        let (gpu, fences, commands) = (&self.gpu, [self.fence], [self.commands]);
+        let (gpu, fences, commands) = (&self.gpu, [self.fence], [self.pool.commands()]);
         // SAFETY: the fence is not in use.
         unsafe { gpu.device.reset_fences(&fences) }.map_err(|e| gpu.failed("vkResetFences", e))?;
         let submit = [vk::SubmitInfo::default().command_buffers(&commands)];
@@ -241,7 +233,6 @@ impl Drop for Bench {
         unsafe {
             self.gpu.device.destroy_query_pool(self.queries, None);
             self.gpu.device.destroy_fence(self.fence, None);
-            self.gpu.device.destroy_command_pool(self.pool, None);
             self.staging.take().into_iter().chain(self.target.take()).for_each(|b| self.memory.destroy(b));
             self.table.end(&self.memory);
         }

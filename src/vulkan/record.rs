@@ -3,6 +3,7 @@
 use super::context::VulkanContext;
 use super::device::Gpu;
 use super::memory::Memory;
+use super::pool::CommandPool;
 use super::result::refused;
 use super::scatter::{self, Scatter, Table};
 use super::{VulkanBackend, VulkanBuffer};
@@ -12,10 +13,9 @@ use memkit_graph::{BarrierCall, BufferRef, Command, Schedule};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A command pool with its one command buffer, and the scratch memory of recording.
+/// A command pool, and the scratch memory of recording. It has one user at a time: who records, submits or keeps it.
 struct Recorder {
-    pool: vk::CommandPool,
-    commands: vk::CommandBuffer,
+    pool: CommandPool,
     scratch: Scratch,
     table: Table,
 }
@@ -60,7 +60,7 @@ pub struct VulkanRecording {
 impl VulkanRecording {
     /// The command buffer, ready to be submitted.
     pub(super) fn commands(&self) -> Option<vk::CommandBuffer> {
-        self.recorder.as_ref().map(|r| r.commands)
+        self.recorder.as_ref().map(|r| r.pool.commands())
     }
 
     /// Its submission runs, and is done at `value`.
@@ -106,7 +106,6 @@ impl Recorders {
         self: &Arc<Self>,
         completed: impl FnOnce() -> Result<u64, MkError>,
     ) -> Result<VulkanRecording, MkError> {
-        let device = &self.gpu.device;
         let mut idle = self.lock();
         let mut recorder = idle.free.pop();
         if recorder.is_none() && idle.made >= READY && !idle.running.is_empty() {
@@ -121,62 +120,17 @@ impl Recorders {
             None => self.make()?,
         };
         // From here on it goes back when `recording` is dropped.
-        let recording = VulkanRecording { home: Arc::clone(self), recorder: Some(recorder) };
-        let Some(recorder) = &recording.recorder else { return Err(refused("record", "no recorder")) };
+        let mut recording = VulkanRecording { home: Arc::clone(self), recorder: Some(recorder) };
+        let Some(recorder) = &mut recording.recorder else { return Err(refused("record", "no recorder")) };
         // SAFETY: the pool is this recording's alone and none of its commands are pending.
-        unsafe { device.reset_command_pool(recorder.pool, vk::CommandPoolResetFlags::empty()) }
-            .map_err(|e| self.gpu.failed("vkResetCommandPool", e))?;
-        let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
-        // SAFETY: the command buffer was just reset, with its pool.
-        unsafe { device.begin_command_buffer(recorder.commands, &info) }
-            .map_err(|e| self.gpu.failed("vkBeginCommandBuffer", e))?;
+        unsafe { recorder.pool.begin(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT) }?;
         Ok(recording)
     }
 
     fn make(&self) -> Result<Recorder, MkError> {
-        let (pool, commands) = command_pool(&self.gpu)?;
-        self.gpu.debug.name(pool, "memkit recorder");
-        self.gpu.debug.name(commands, "memkit recorder");
+        let pool = CommandPool::recycled(&self.gpu, "memkit recorder")?;
         self.lock().made += 1;
-        Ok(Recorder { pool, commands, scratch: Scratch::default(), table: Table::default() })
-    }
-}
-
-/// A command pool and one primary command buffer of it.
-pub(super) fn command_pool(gpu: &Gpu) -> Result<(vk::CommandPool, vk::CommandBuffer), MkError> {
-    let info = vk::CommandPoolCreateInfo::default()
-        .flags(vk::CommandPoolCreateFlags::TRANSIENT)
-        .queue_family_index(gpu.queue_family);
-    // SAFETY: the device lives and was made with this queue family.
-    let pool = unsafe { gpu.device.create_command_pool(&info, None) }
-        .map_err(|e| gpu.failed("vkCreateCommandPool", e))?;
-    let info = vk::CommandBufferAllocateInfo::default()
-        .command_pool(pool)
-        .level(vk::CommandBufferLevel::PRIMARY)
-        .command_buffer_count(1);
-    // SAFETY: the pool was just made; nobody else uses it.
-    let made = unsafe { gpu.device.allocate_command_buffers(&info) };
-    let result = match made {
-        Ok(buffers) => {
-            buffers.first().copied().ok_or_else(|| refused("vkAllocateCommandBuffers", "it gave none"))
-        }
-        Err(e) => Err(gpu.failed("vkAllocateCommandBuffers", e)),
-    };
-    result.map(|commands| (pool, commands)).inspect_err(|_| {
-        // SAFETY: just made, used by nothing.
-        unsafe { gpu.device.destroy_command_pool(pool, None) };
-    })
-}
-
-impl Drop for Recorders {
-    fn drop(&mut self) {
-        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let running = idle.running.drain(..).map(|(_, recorder)| recorder);
-        for recorder in idle.free.drain(..).chain(running) {
-            // SAFETY: the backend, which waited for the device when it was dropped, and all recordings are gone:
-            // nothing is pending, and nobody records.
-            unsafe { self.gpu.device.destroy_command_pool(recorder.pool, None) };
-        }
+        Ok(Recorder { pool, scratch: Scratch::default(), table: Table::default() })
     }
 }
 
@@ -197,7 +151,8 @@ pub(super) unsafe fn record(
     }
     let mut recording = recorders.begin(completed)?;
     let Some(recorder) = &mut recording.recorder else { return Err(refused("record", "no recorder")) };
-    let (commands, scratch, table) = (recorder.commands, &mut recorder.scratch, &mut recorder.table);
+    let (pool, scratch, table) = (&mut recorder.pool, &mut recorder.scratch, &mut recorder.table);
+    let commands = pool.commands();
     let scatter = match scatter::pieces(&input.schedule.scatters) {
         0 => None,
         pieces => {
@@ -255,7 +210,7 @@ pub(super) unsafe fn record(
         table.flush(&recorders.memory)?;
     }
     // SAFETY: begun by `Recorders::begin`, and used by nobody else.
-    unsafe { gpu.device.end_command_buffer(commands) }.map_err(|e| gpu.failed("vkEndCommandBuffer", e))?;
+    unsafe { pool.end() }?;
     Ok(recording)
 }
 

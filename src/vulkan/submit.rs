@@ -1,7 +1,8 @@
 //! The timeline of submissions: submit, ask, wait.
 
 use super::device::Gpu;
-use super::record::{VulkanRecording, command_pool};
+use super::pool::CommandPool;
+use super::record::VulkanRecording;
 use super::result::refused;
 use super::wait::{Patience, Polled, poll};
 use crate::MkError;
@@ -18,20 +19,14 @@ pub(super) struct Timeline {
     /// The newest value known to be reached.
     reached: AtomicU64,
     patience: Patience,
-    catch_up: CatchUp,
-    gpu: Arc<Gpu>,
-}
-
-/// A command buffer with one full barrier, recorded once.
-struct CatchUp {
-    pool: vk::CommandPool,
-    commands: vk::CommandBuffer,
+    /// One full barrier, recorded once.
+    catch_up: CommandPool,
     gpu: Arc<Gpu>,
 }
 
 impl Timeline {
     pub(super) fn new(gpu: &Arc<Gpu>) -> Result<Self, MkError> {
-        let catch_up = CatchUp::new(gpu)?;
+        let catch_up = catch_up(gpu)?;
         let mut kind = vk::SemaphoreTypeCreateInfo::default()
             .semaphore_type(vk::SemaphoreType::TIMELINE)
             .initial_value(0);
@@ -54,7 +49,7 @@ impl Timeline {
         let value = self.submitted.load(Ordering::Acquire) + 1;
         let mut buffers: SmallVec<[vk::CommandBufferSubmitInfo<'_>; 2]> = SmallVec::new();
         if catch_up {
-            buffers.push(vk::CommandBufferSubmitInfo::default().command_buffer(self.catch_up.commands));
+            buffers.push(vk::CommandBufferSubmitInfo::default().command_buffer(self.catch_up.commands()));
         }
         buffers.push(vk::CommandBufferSubmitInfo::default().command_buffer(commands));
         let signals = [vk::SemaphoreSubmitInfo::default()
@@ -145,35 +140,20 @@ impl Drop for Timeline {
     }
 }
 
-impl CatchUp {
-    fn new(gpu: &Arc<Gpu>) -> Result<Self, MkError> {
-        let (pool, commands) = command_pool(gpu)?;
-        // From here on dropping it cleans up.
-        let catch_up = CatchUp { pool, commands, gpu: Arc::clone(gpu) };
-        gpu.debug.name(commands, "memkit catch-up");
-        let begin =
-            vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::SIMULTANEOUS_USE);
-        // SAFETY: the command buffer is new, nobody else knows it.
-        unsafe { gpu.device.begin_command_buffer(commands, &begin) }
-            .map_err(|e| gpu.failed("vkBeginCommandBuffer", e))?;
-        let barriers = [vk::MemoryBarrier2::default()
-            .src_stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)
-            .src_access_mask(vk::AccessFlags2::MEMORY_WRITE)
-            .dst_stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)
-            .dst_access_mask(vk::AccessFlags2::MEMORY_READ | vk::AccessFlags2::MEMORY_WRITE)];
-        let info = vk::DependencyInfo::default().memory_barriers(&barriers);
-        // SAFETY: the commands are being recorded; these stages and accesses exist on every queue.
-        unsafe { gpu.sync2.barrier(&gpu.device, commands, &info) };
-        // SAFETY: begun above.
-        unsafe { gpu.device.end_command_buffer(commands) }
-            .map_err(|e| gpu.failed("vkEndCommandBuffer", e))?;
-        Ok(catch_up)
-    }
-}
-
-impl Drop for CatchUp {
-    fn drop(&mut self) {
-        // SAFETY: the timeline was drained before, or never used.
-        unsafe { self.gpu.device.destroy_command_pool(self.pool, None) };
-    }
+/// A command buffer with one full barrier.
+fn catch_up(gpu: &Arc<Gpu>) -> Result<CommandPool, MkError> {
+    let mut pool = CommandPool::new(gpu, "memkit catch-up")?;
+    // SAFETY: it is new.
+    unsafe { pool.begin(vk::CommandBufferUsageFlags::SIMULTANEOUS_USE) }?;
+    let barriers = [vk::MemoryBarrier2::default()
+        .src_stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)
+        .src_access_mask(vk::AccessFlags2::MEMORY_WRITE)
+        .dst_stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)
+        .dst_access_mask(vk::AccessFlags2::MEMORY_READ | vk::AccessFlags2::MEMORY_WRITE)];
+    let info = vk::DependencyInfo::default().memory_barriers(&barriers);
+    // SAFETY: the commands are being recorded; these stages and accesses exist on every queue.
+    unsafe { gpu.sync2.barrier(&gpu.device, pool.commands(), &info) };
+    // SAFETY: begun above.
+    unsafe { pool.end() }?;
+    Ok(pool)
 }
