@@ -10,6 +10,7 @@ mod atoms;
 mod borrow;
 mod config;
 mod context;
+mod copies;
 mod costs;
 mod debug;
 mod device;

@@ -1,6 +1,7 @@
 //! Command buffers: pooled recorders, and how a schedule becomes commands.
 
 use super::context::VulkanContext;
+use super::copies::Copies;
 use super::device::Gpu;
 use super::memory::Memory;
 use super::pool::CommandPool;
@@ -25,7 +26,7 @@ struct Scratch {
     name: Vec<u8>,
     barriers: Vec<vk::MemoryBarrier2<'static>>,
     transfers: Vec<vk::BufferMemoryBarrier2<'static>>,
-    regions: Vec<vk::BufferCopy>,
+    copies: Copies,
 }
 
 /// Recorders that wait for their next use.
@@ -162,12 +163,6 @@ pub(super) unsafe fn record(
         }
     };
     gpu.debug.begin(commands, &mut scratch.name, input.name);
-    scratch.regions.clear();
-    scratch.regions.extend(input.schedule.regions.iter().map(|r| vk::BufferCopy {
-        src_offset: r.src,
-        dst_offset: r.dst,
-        size: r.size,
-    }));
     for command in input.schedule.queues.first().map_or(&[][..], |q| &q.commands) {
         match command {
             Command::Barrier(i) => {
@@ -176,14 +171,11 @@ pub(super) unsafe fn record(
                 barrier(gpu, commands, scratch, input.schedule, call);
             }
             Command::Copy { from, to, regions } => {
-                let regions = regions.start as usize..regions.end as usize;
-                let regions = scratch.regions.get(regions).filter(|r| !r.is_empty());
-                let (Some(from), Some(to), Some(regions)) = (raw(&input, *from), raw(&input, *to), regions)
-                else {
-                    return Err(misfit());
-                };
+                let regions = input.schedule.regions.get(regions.start as usize..regions.end as usize);
+                let regions = regions.filter(|r| !r.is_empty()).ok_or_else(misfit)?;
+                let (from, to) = (raw(&input, *from)?, raw(&input, *to)?);
                 // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
-                unsafe { gpu.device.cmd_copy_buffer(commands, from, to, regions) };
+                unsafe { scratch.copies.copy(gpu, commands, from, to, regions) };
             }
             Command::Scatter { regions } => {
                 let Some(scatter) = &scatter else { return Err(misfit()) };
@@ -220,12 +212,12 @@ fn buffer(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<Vul
 
 /// Copies come by the thousand: the handle alone.
 #[inline]
-fn raw(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Option<vk::Buffer> {
+fn raw(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<vk::Buffer, MkError> {
     let (buffers, at) = match at {
         BufferRef::Local(at) => (input.buffers, at),
         BufferRef::Host(at) => (input.host_buffers, at),
     };
-    buffers.get(at as usize).map(VulkanBuffer::raw)
+    buffers.get(at as usize).map(VulkanBuffer::raw).ok_or_else(misfit)
 }
 
 #[cold]

@@ -119,7 +119,7 @@ fn a_submit_that_fails_uses_no_value_up() {
 }
 
 #[test]
-fn below_1_3_the_extension_does_the_work() {
+fn below_1_3_the_extension_and_older_copies_do_the_work() {
     let extensions = vec![ash::khr::synchronization2::NAME.to_owned()];
     let owner = VulkanBackend::new(VulkanConfig { device_extensions: extensions, ..config() }).unwrap();
     let log = owner.validation_log();
@@ -128,6 +128,7 @@ fn below_1_3_the_extension_does_the_work() {
     let borrowed = unsafe { VulkanBackend::from_raw(lent) }.unwrap();
     assert!(matches!(borrowed.gpu.sync2, device::Sync2::Khr(_)));
     send_bytes(&borrowed);
+    running::fill_and_copy_many_regions(&borrowed);
     drop(borrowed);
     drop(owner);
     assert_silent(&log);

@@ -23,19 +23,21 @@ fn bytes_travel_to_the_device_and_back() {
 
 #[test]
 fn a_copy_has_many_regions_and_a_fill_its_value() {
-    silent(|backend| {
-        let mut plan = Plan::default();
-        plan.resource("filled", 64);
-        plan.fill(BufferRef::Local(0), 64, 0x0403_0201);
-        plan.barrier(&[entry(FILL_WRITE, COPY_READ)]);
-        plan.copy(BufferRef::Local(0), BufferRef::Host(0), &[(0, 0, 1), (1, 4, 3), (0, 16, 48)]);
-        plan.barrier(&[entry(COPY_WRITE, HOST_READ)]);
-        let filled = buffer(&backend, 64, MkMemoryType::DeviceLocal);
-        let down = buffer(&backend, 64, MkMemoryType::HostCached);
-        write(&backend, &down, &[9; 64]);
-        wait(&backend, plan.run(&backend, &[filled], &[down], false));
-        assert_eq!(read(&backend, &down, 20), [1, 9, 9, 9, 2, 3, 4, 9, 9, 9, 9, 9, 9, 9, 9, 9, 1, 2, 3, 4]);
-    });
+    silent(|backend| fill_and_copy_many_regions(&backend));
+}
+
+pub(super) fn fill_and_copy_many_regions(backend: &VulkanBackend) {
+    let mut plan = Plan::default();
+    plan.resource("filled", 64);
+    plan.fill(BufferRef::Local(0), 64, 0x0403_0201);
+    plan.barrier(&[entry(FILL_WRITE, COPY_READ)]);
+    plan.copy(BufferRef::Local(0), BufferRef::Host(0), &[(0, 0, 1), (1, 4, 3), (0, 16, 48)]);
+    plan.barrier(&[entry(COPY_WRITE, HOST_READ)]);
+    let filled = buffer(backend, 64, MkMemoryType::DeviceLocal);
+    let down = buffer(backend, 64, MkMemoryType::HostCached);
+    write(backend, &down, &[9; 64]);
+    wait(backend, plan.run(backend, &[filled], &[down], false));
+    assert_eq!(read(backend, &down, 20), [1, 9, 9, 9, 2, 3, 4, 9, 9, 9, 9, 9, 9, 9, 9, 9, 1, 2, 3, 4]);
 }
 
 #[test]
