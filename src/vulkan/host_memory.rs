@@ -82,7 +82,7 @@ struct Chunk {
     layout: Layout,
 }
 
-/// A free block holds the next one of its list.
+/// A block, or null. While it is free it holds the next one of its list.
 type Free = *mut u8;
 
 struct Heap {

@@ -29,7 +29,8 @@ struct Scratch {
     copies: Copies,
 }
 
-/// Recorders that wait for their next use.
+/// Recorders that wait for their next use. They go with the backend, which waits for the device first, and with the
+/// last of its recordings: by then nothing that was recorded is pending.
 pub(super) struct Recorders {
     idle: Mutex<Idle>,
     /// Made when uploads are scattered for the first time.

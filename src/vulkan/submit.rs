@@ -19,7 +19,7 @@ pub(super) struct Timeline {
     /// The newest value known to be reached.
     reached: AtomicU64,
     patience: Patience,
-    /// One full barrier, recorded once.
+    /// One full barrier, recorded once. It goes after `drain`, or was never submitted.
     catch_up: CommandPool,
     gpu: Arc<Gpu>,
 }
