@@ -103,9 +103,9 @@ impl<'a, B: MkGpuBackend> MkPass<'a, B> {
 
     /// What it declared.
     #[must_use]
-    pub fn uses(&self) -> &'a [Use] {
+    pub fn uses(&self) -> impl DoubleEndedIterator<Item = Use> + Clone + use<'a, B> {
         let graph = self.input.graph;
-        graph.node(self.node as usize).map_or(&[], |n| graph.uses(&n))
+        graph.node(self.node as usize).map(|n| graph.uses(&n)).into_iter().flatten()
     }
 
     /// The backend's buffer behind a resource of the frame.
@@ -125,7 +125,7 @@ impl<'a, B: MkGpuBackend> MkPass<'a, B> {
         let wanted = slice.declared();
         let open = wanted.end == memkit_graph::ResourceSlice::WHOLE;
         let mut hull: Option<Range<u64>> = None;
-        for u in self.uses().iter().filter(|u| u.slice.resource == wanted.resource) {
+        for u in self.uses().filter(|u| u.slice.resource == wanted.resource) {
             if wanted.start == 0 && open {
                 let h = hull.get_or_insert(u.slice.start..u.slice.end);
                 *h = h.start.min(u.slice.start)..h.end.max(u.slice.end);

@@ -7,7 +7,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use memkit_graph::{BufferUsage, Resource, ResourceId, ResourceSlice, TransientId};
 use std::ops::{Bound, Deref, DerefMut, Range, RangeBounds};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What all handles of one buffer share. Dropping the last gives the memory back once the device is done with it.
 #[derive(Debug)]
@@ -18,8 +18,16 @@ pub(crate) struct BufferInner {
     pub(crate) size: u64,
     pub(crate) usage: BufferUsage,
     pub(crate) memory: MkMemoryType,
-    /// The frame that last took a share, so that it takes only one.
+    /// The stamp of the frame that last took a share, so that it takes only one.
     pub(crate) kept_by: AtomicU64,
+}
+
+impl BufferInner {
+    /// Whether the frame with this stamp took a share; it is of the same `MkGpu` then.
+    #[inline]
+    pub(crate) fn is_kept_by(&self, frame: u64) -> bool {
+        self.kept_by.load(Ordering::Relaxed) == frame
+    }
 }
 
 impl Drop for BufferInner {
@@ -260,6 +268,17 @@ impl MkSlice<'_> {
             Target::Id(id) => id.gpu,
             Target::Transient(t) => t.gpu,
         }
+    }
+
+    /// First byte, and one past the last, of `len` bytes at `offset` from its start, if it has them and its resource
+    /// `size` bytes.
+    #[inline(always)]
+    pub(crate) fn part(&self, size: u64, offset: u64, len: u64) -> Option<(u64, u64)> {
+        let start = self.start.saturating_add(offset);
+        let end = start.saturating_add(len);
+        let limit = if self.end == ResourceSlice::WHOLE { size } else { self.end };
+        let fits = self.start <= limit && limit <= size && end <= limit && len > 0;
+        fits.then_some((start, end))
     }
 
     fn narrowed(mut self, range: impl RangeBounds<usize>) -> Self {

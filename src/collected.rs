@@ -4,53 +4,72 @@
 //! operations, which wait until those lines have left. So they are collected in a block that stays in the cache, and
 //! written to staging memory when that is full, or when the frame is submitted.
 
-use crate::staging::HeldChunk;
+use crate::staging::{HeldChunk, aligned};
+use memkit_graph::HostSlice;
 
 /// Bytes of the block: half of a first-level cache.
 const BLOCK: usize = 16 << 10;
 /// Bytes of the largest upload that is collected.
 pub(crate) const SMALL: usize = 2 << 10;
 
-/// What was declared to lie in the newest chunk of a frame, up to the chunk's head, and is not written there yet.
+/// What is aligned in the block is aligned in the chunk: their places are alike modulo this.
+const ALIGNMENT: u64 = 16;
+
+/// What was declared to lie in the newest chunk of a frame behind that chunk's head, and is not written there yet.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
-    /// Empty before the first use.
+    /// Made for the first upload. There is room up to its end.
     block: Box<[u8]>,
-    len: usize,
+    /// What of the block is in use.
+    begin: usize,
+    end: usize,
+    /// Where the block would begin in staging memory, modulo 2^64.
+    at: HostSlice,
 }
 
 impl Collected {
-    /// Takes in bytes behind an alignment, and moves the chunk's head on. Returns their offset in the chunk; none if
-    /// the chunk or the block has no room for them.
+    /// Room for so many bytes behind an alignment, and where they are to be in staging memory. None if there is no room
+    /// for them.
     #[inline(always)]
-    pub(crate) fn add(&mut self, chunk: &mut HeldChunk, bytes: &[u8], alignment: u64) -> Option<u64> {
-        let (before, start) = chunk.next(bytes.len() as u64, alignment)?;
+    pub(crate) fn take(&mut self, size: usize, alignment: u64) -> Option<(HostSlice, &mut [u8])> {
         // What is skipped holds what it held.
-        let begin = self.len + (start - before) as usize;
-        let end = begin + bytes.len();
-        self.block.get_mut(begin..end)?.copy_from_slice(bytes);
-        self.len = end;
-        chunk.move_on(start + bytes.len() as u64);
-        Some(start)
+        let begin = aligned(self.end as u64, alignment);
+        let end = begin as usize + size;
+        let room = self.block.get_mut(begin as usize..end)?;
+        self.end = end;
+        Some((HostSlice { offset: self.at.offset.wrapping_add(begin), ..self.at }, room))
     }
 
-    /// Makes the block, if there is none yet.
-    pub(crate) fn prepare(&mut self) {
+    /// Collects for a chunk from now on, as much as that has room for. What was collected is written.
+    pub(crate) fn begin(&mut self, chunk: &HeldChunk) {
         if self.block.is_empty() {
             self.block = vec![0; BLOCK].into();
         }
+        let (offset, room) = chunk.room(1);
+        let begin = (BLOCK as u64).saturating_sub(room);
+        let begin = begin + offset.wrapping_sub(begin) % ALIGNMENT;
+        self.begin = (begin as usize).min(BLOCK);
+        self.end = self.begin;
+        self.at = HostSlice { buffer: chunk.number, offset: offset.wrapping_sub(begin) };
     }
 
-    /// Writes it to the chunk, and forgets it. The chunk is the one that was added to; callers hold its `MkGpu`.
+    /// Writes it to the chunk, and forgets it. The chunk is the one that was begun for; callers hold its `MkGpu`.
     pub(crate) fn write(&mut self, chunk: Option<&mut HeldChunk>) {
-        if let (Some(chunk), Some(bytes)) = (chunk, self.block.get(..self.len)) {
-            chunk.write_last(bytes);
+        if let (Some(chunk), Some(bytes)) = (chunk, self.block.get(self.begin..self.end)) {
+            // The place that `begin` looked up: the chunk's head did not move since.
+            let (_, room) = chunk.take(bytes.len(), 1);
+            // Pieces for which the library's `memcpy` takes vector registers: one by string instruction is slow to begin,
+            // and counts a byte at a time where instructions are counted.
+            const PIECE: usize = 2048;
+            for (room, bytes) in room.chunks_mut(PIECE).zip(bytes.chunks(PIECE)) {
+                room.copy_from_slice(bytes);
+            }
         }
         self.clear();
     }
 
-    /// Forgets it.
+    /// Forgets it, and collects no more until it is begun again.
     pub(crate) fn clear(&mut self) {
-        self.len = 0;
+        (self.begin, self.end) = (self.block.len(), self.block.len());
     }
 }

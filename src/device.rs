@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -46,14 +46,17 @@ pub(crate) trait Device: Send + Sync {
 pub(crate) struct GpuLink {
     pub(crate) id: u32,
     pub(crate) device: Weak<dyn Device>,
-    /// Set when the `MkGpu` is dropped: from then on nothing is submitted, and every call answers `GpuDropped`.
-    pub(crate) closed: AtomicBool,
-    /// Set once the device is known to be lost: from then on every call answers `DeviceLost`.
-    pub(crate) lost: AtomicBool,
+    /// [`CLOSED`] and [`LOST`]; 0 as long as it can be used.
+    pub(crate) ended: AtomicU8,
     /// What handles dropped; taken up by the next call that has the core. Dropping a handle takes this lock alone, so
     /// that it can be done anywhere, on the device's own threads too.
     pub(crate) dropped: Mutex<Dropped>,
 }
+
+/// The `MkGpu` is dropped: nothing is submitted any more, and every call answers `GpuDropped`.
+const CLOSED: u8 = 1;
+/// The device is known to be lost: every call answers `DeviceLost`.
+const LOST: u8 = 2;
 
 #[derive(Default)]
 pub(crate) struct Dropped {
@@ -78,20 +81,37 @@ impl std::fmt::Debug for GpuRef {
     }
 }
 
-impl GpuRef {
-    pub(crate) fn get(&self) -> Result<Arc<dyn Device>, MkError> {
-        self.device.upgrade().filter(|_| !self.is_closed()).ok_or(MkError::GpuDropped)
+impl GpuLink {
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ended.load(Ordering::Acquire) & CLOSED != 0
     }
 
     #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    pub(crate) fn is_lost(&self) -> bool {
+        self.ended.load(Ordering::Acquire) & LOST != 0
     }
 
     /// Whether calls answer something else than `GpuDropped` or `DeviceLost`.
     #[inline]
     pub(crate) fn is_usable(&self) -> bool {
-        !self.is_closed() && !self.lost.load(Ordering::Relaxed)
+        self.ended.load(Ordering::Acquire) == 0
+    }
+
+    /// The `MkGpu` is dropped.
+    pub(crate) fn close(&self) {
+        self.ended.fetch_or(CLOSED, Ordering::Release);
+    }
+
+    /// The device is lost.
+    pub(crate) fn lose(&self) {
+        self.ended.fetch_or(LOST, Ordering::Release);
+    }
+}
+
+impl GpuRef {
+    pub(crate) fn get(&self) -> Result<Arc<dyn Device>, MkError> {
+        self.device.upgrade().filter(|_| !self.is_closed()).ok_or(MkError::GpuDropped)
     }
 
     pub(crate) fn drop_buffer(&self, id: ResourceId) {

@@ -17,7 +17,6 @@ use bytemuck::NoUninit;
 use memkit_graph::{FrameGraph, Resource, ResourceId, ResourceSlice};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A buffer that an open frame writes directly.
 #[derive(Debug)]
@@ -77,7 +76,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         // Many buffers are not looked for among each other. One that is missed, because another thread's frame named it in
         // between, is not claimed twice.
-        let is_known = to.inner.kept_by.load(Ordering::Relaxed) == self.work.ws.number;
+        let is_known = to.inner.is_kept_by(self.work.ws.stamp);
         let part = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let range = part.start..part.end;
         let Some(claim) = self.claim(&inner, &to.inner, &range, is_known)? else {

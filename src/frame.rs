@@ -86,7 +86,7 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
         let ws = &mut self.work.ws;
         let declare = Declare {
             gpu: self.gpu.id,
-            frame: ws.number,
+            frame: ws.stamp,
             keep: &mut ws.keep,
             unrecorded: Some(ws.problems.len()),
             problems: &mut ws.problems,
@@ -169,7 +169,7 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
         let ws = &mut self.work.ws;
         Declare {
             gpu: self.gpu.id,
-            frame: ws.number,
+            frame: ws.stamp,
             keep: &mut ws.keep,
             problems: &mut ws.problems,
             unrecorded: None,
@@ -178,20 +178,20 @@ impl<'f, B: MkGpuBackend> MkFrame<'f, B> {
     }
 
     /// Keeps the buffer of a slice of this `MkGpu` for as long as the frame needs it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn keep(&mut self, slice: &MkSlice<'_>) {
-        keep(&mut self.work.ws.keep, self.work.ws.number, slice);
+        if let Target::Buffer(buffer) = slice.target {
+            keep(&mut self.work.ws.keep, self.work.ws.stamp, buffer);
+        }
     }
 }
 
-/// Keeps the buffer of a slice for frame number `frame`.
+/// Keeps a buffer for the frame with this stamp.
 #[inline(always)]
-fn keep(kept: &mut Vec<Arc<BufferInner>>, frame: u64, slice: &MkSlice<'_>) {
+fn keep(kept: &mut Vec<Arc<BufferInner>>, frame: u64, buffer: &Arc<BufferInner>) {
     // Not one atomic exchange: that costs more than all else here. Frames on two threads that name one buffer in turns
     // may then take more than one share each, which does no harm.
-    if let Target::Buffer(buffer) = slice.target
-        && buffer.kept_by.load(Ordering::Relaxed) != frame
-    {
+    if !buffer.is_kept_by(frame) {
         buffer.kept_by.store(frame, Ordering::Relaxed);
         kept.push(Arc::clone(buffer));
     }
@@ -220,8 +220,8 @@ impl Declare<'_> {
     fn slice(&mut self, slice: &MkSlice<'_>) -> ResourceSlice {
         if slice.gpu() != self.gpu {
             self.problems.push(MkError::ForeignHandle { resource: slice.describe().into() }.into());
-        } else {
-            keep(self.keep, self.frame, slice);
+        } else if let Target::Buffer(buffer) = slice.target {
+            keep(self.keep, self.frame, buffer);
         }
         slice.declared()
     }

@@ -15,7 +15,7 @@ use memkit_graph::{BufferUsage, GraphState, ResourceId};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// How an [`MkGpu`] works.
@@ -213,8 +213,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
             link: GpuRef(Arc::new(GpuLink {
                 id: NEXT_GPU.fetch_add(1, Ordering::Relaxed),
                 device: weak.clone(),
-                closed: AtomicBool::new(false),
-                lost: AtomicBool::new(false),
+                ended: AtomicU8::new(0),
                 dropped: Mutex::new(Dropped::default()),
             })),
             config,
@@ -318,7 +317,7 @@ impl<B: MkGpuBackend> Drop for MkGpu<B> {
         let submitted = {
             let core = lock(&self.inner.core);
             // Under the lock: a frame on another thread is submitted before this, or not at all.
-            self.inner.link.closed.store(true, Ordering::Release);
+            self.inner.link.close();
             core.submitted
         };
         self.inner.backend.shut_down(submitted);

@@ -136,7 +136,7 @@ impl<B: MkGpuBackend> Inner<B> {
         if self.link.is_closed() {
             return Err(MkError::GpuDropped);
         }
-        if self.link.lost.load(Ordering::Relaxed) { Err(MkError::DeviceLost) } else { Ok(()) }
+        if self.link.is_lost() { Err(MkError::DeviceLost) } else { Ok(()) }
     }
 
     /// Remembers a lost device.
@@ -144,7 +144,7 @@ impl<B: MkGpuBackend> Inner<B> {
         if let Err(error) = &result
             && error.is_device_lost()
         {
-            self.link.lost.store(true, Ordering::Relaxed);
+            self.link.lose();
         }
         result
     }

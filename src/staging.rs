@@ -182,39 +182,17 @@ impl HeldChunk {
         start.checked_add(size).is_some_and(|end| end <= self.size)
     }
 
-    /// The head, and where `size` bytes in one piece would begin, if there is room.
-    #[inline(always)]
-    pub(crate) fn next(&self, size: u64, alignment: u64) -> Option<(u64, u64)> {
-        let start = aligned(self.head, alignment);
-        (start + size <= self.size).then_some((self.head, start))
-    }
-
-    /// Moves the head on: bytes before it are to be written by [`write_last`](Self::write_last).
-    #[inline(always)]
-    pub(crate) fn move_on(&mut self, head: u64) {
-        self.head = head.min(self.size);
-    }
-
-    /// Writes the last bytes before the head, of those this frame took.
-    pub(crate) fn write_last(&mut self, bytes: &[u8]) {
-        let n = (self.head - self.begin).min(bytes.len() as u64) as usize;
-        let start = self.head as usize - n;
-        // SAFETY: as for `take`: these bytes are among those that this frame took.
-        let room = unsafe { self.at.add(start).bytes_mut(n) };
-        let bytes = &bytes[..n];
-        // Pieces for which the library's `memcpy` takes vector registers: one by string instruction is slow to begin, and
-        // counts a byte at a time where instructions are counted.
-        const PIECE: usize = 2048;
-        for (room, bytes) in room.chunks_mut(PIECE).zip(bytes.chunks(PIECE)) {
-            room.copy_from_slice(bytes);
-        }
+    /// Where bytes behind `alignment` would begin, and how many there is room for.
+    pub(crate) fn room(&self, alignment: u64) -> (u64, u64) {
+        let start = aligned(self.head, alignment).min(self.size);
+        (start, self.size - start)
     }
 
     /// Takes up to `size` bytes, to be written: the offset in the chunk, and the bytes. Empty if there is no room.
     #[inline(always)]
     pub(crate) fn take(&mut self, size: usize, alignment: u64) -> (u64, &mut [u8]) {
-        let start = aligned(self.head, alignment).min(self.size);
-        let n = (self.size - start).min(size as u64);
+        let (start, room) = self.room(alignment);
+        let n = room.min(size as u64);
         self.head = start + n;
         // SAFETY: `start + n` is within the chunk, which lives as long as its `MkGpu`; callers hold a strong reference to
         // that while they write. The chunk is held by this frame alone, and the submissions that read it ended
@@ -226,7 +204,7 @@ impl HeldChunk {
 
 /// The first multiple of `alignment`, a power of two, from `offset` on. `next_multiple_of` would divide.
 #[inline(always)]
-fn aligned(offset: u64, alignment: u64) -> u64 {
+pub(crate) fn aligned(offset: u64, alignment: u64) -> u64 {
     debug_assert!(alignment.is_power_of_two());
     let mask = alignment - 1;
     // Offsets lie within a chunk, or one past it.

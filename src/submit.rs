@@ -28,6 +28,8 @@ pub(crate) type RecordFn<B> =
 pub(crate) struct Workspace<B: MkGpuBackend> {
     pub(crate) name: String,
     pub(crate) number: u64,
+    /// No frame of any other `MkGpu` has the same.
+    pub(crate) stamp: u64,
     pub(crate) graph: FrameGraph,
     pub(crate) closures: Closures<RecordFn<B>>,
     /// Keeps the buffers the frame names.
@@ -55,6 +57,7 @@ impl<B: MkGpuBackend> Default for Workspace<B> {
         Workspace {
             name: String::new(),
             number: 0,
+            stamp: 0,
             graph: FrameGraph::default(),
             closures: Closures::default(),
             keep: Vec::new(),
@@ -106,6 +109,7 @@ impl<B: MkGpuBackend> OpenWork<B> {
         let mut ws = pooled.unwrap_or_else(|| Workspace::new(&inner.config));
         ws.graph.reset();
         ws.number = number;
+        ws.stamp = u64::from(inner.link.id) << 40 | number;
         OpenWork { inner: Arc::downgrade(inner), ws }
     }
 }

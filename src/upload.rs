@@ -10,7 +10,6 @@ use crate::inner::OwnBuffer;
 use crate::mapped::MappedAt;
 use crate::readback::{Block, CHUNK_SIZE, MkReadback};
 use crate::staging::{HeldChunk, Room};
-use crate::submit::Workspace;
 use crate::workers::Workers;
 use crate::{MkBackendBufferDesc, MkBufferDesc, MkError, MkMemoryType};
 use bytemuck::{AnyBitPattern, NoUninit};
@@ -33,55 +32,96 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         offset: usize,
         data: &[T],
     ) -> Result<(), MkError> {
-        if !self.gpu.is_usable() {
-            self.inner()?;
-        }
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        let to = self.part(to.into(), offset as u64, bytes.len() as u64)?;
         let alignment = align_of::<T>().min(16) as u64;
-        let place = (to.resource, to.start);
-        if bytes.len() <= SMALL && self.collect(bytes, alignment, to) {
+        let (to, offset) = (to.into(), offset as u64);
+        if self.upload_small(bytes, alignment, (&to, offset)).is_some() {
             return Ok(());
         }
-        self.upload_in_parts(bytes, alignment, place)
+        self.upload_first(bytes, alignment, (to, offset))
     }
 
-    /// Takes in a small upload, if there is room in the current chunk and for what is to be written there at once.
+    /// A small upload that is fine, to a buffer that the frame keeps, if there is room for what is to be written there at
+    /// once. They come by the thousand.
     #[inline(always)]
-    fn collect(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> bool {
-        let Workspace { chunks, graph, collected, .. } = &mut self.work.ws;
-        let Some(chunk) = chunks.last_mut() else { return false };
-        let Some(offset) = collected.add(chunk, bytes, alignment) else { return false };
-        graph.upload(HostSlice { buffer: chunk.number, offset }, to);
-        true
-    }
-
-    /// An upload that is large, or for which there was no room.
-    #[cold]
-    #[inline(never)]
-    fn upload_in_parts(
+    fn upload_small(
         &mut self,
         bytes: &[u8],
         alignment: u64,
-        (resource, start): (Resource, u64),
+        (to, offset): (&MkSlice<'_>, u64),
+    ) -> Option<()> {
+        let Target::Buffer(buffer) = to.target else { return None };
+        let is_small = (1..=SMALL).contains(&bytes.len());
+        let ws = &mut self.work.ws;
+        if !(is_small && buffer.is_kept_by(ws.stamp) && self.gpu.is_usable()) {
+            return None;
+        }
+        let (start, end) = to.part(buffer.size, offset, bytes.len() as u64)?;
+        let (from, room) = ws.collected.take(bytes.len(), alignment)?;
+        ws.graph.upload(from, ResourceSlice { resource: buffer.id.into(), start, end });
+        room.copy_from_slice(bytes);
+        Some(())
+    }
+
+    /// The first upload to a buffer, or any other.
+    #[inline(never)]
+    fn upload_first(
+        &mut self,
+        bytes: &[u8],
+        alignment: u64,
+        (to, offset): (MkSlice<'_>, u64),
     ) -> Result<(), MkError> {
-        // Held while staging memory is written: that memory lives as long as this.
-        let inner = self.inner()?;
-        self.work.ws.write_collected();
-        let to = ResourceSlice { resource, start, end: start + bytes.len() as u64 };
-        if bytes.len() <= SMALL {
-            self.work.ws.collected.prepare();
-            if self.collect(bytes, alignment, to) {
+        if to.gpu() == self.gpu.id {
+            self.keep(&to);
+            if self.upload_small(bytes, alignment, (&to, offset)).is_some() {
                 return Ok(());
             }
         }
+        self.upload_any(bytes, alignment, (to, offset))
+    }
+
+    /// Any upload.
+    #[cold]
+    #[inline(never)]
+    fn upload_any(
+        &mut self,
+        bytes: &[u8],
+        alignment: u64,
+        (to, offset): (MkSlice<'_>, u64),
+    ) -> Result<(), MkError> {
+        // Held while staging memory is written: that memory lives as long as this.
+        let inner = self.inner()?;
+        let to = self.part(to, offset, bytes.len() as u64)?;
+        let ws = &mut self.work.ws;
+        ws.write_collected();
+        if let Some(chunk) = ws.chunks.last().filter(|_| bytes.len() <= SMALL) {
+            ws.collected.begin(chunk);
+            if let Some((from, room)) = ws.collected.take(bytes.len(), alignment) {
+                ws.graph.upload(from, to);
+                room.copy_from_slice(bytes);
+                return Ok(());
+            }
+            // What is written next to the chunk goes where this would.
+            ws.collected.clear();
+        }
+        self.upload_in_parts(&inner, bytes, alignment, to)
+    }
+
+    /// An upload that is large, or for which the current chunk has no room.
+    fn upload_in_parts(
+        &mut self,
+        inner: &Inner<B>,
+        bytes: &[u8],
+        alignment: u64,
+        to: ResourceSlice,
+    ) -> Result<(), MkError> {
         let declared = self.work.ws.graph.len();
         let done = self.stage_some(&inner.workers, bytes, alignment, to);
         if done == bytes.len() {
             return Ok(());
         }
         let rest = ResourceSlice { start: to.start + done as u64, ..to };
-        let result = self.stage_rest(&inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
+        let result = self.stage_rest(inner, bytes.get(done..).unwrap_or(&[]), alignment, rest);
         if result.is_err() {
             // Parts that were declared already stay out of the frame.
             self.work.ws.graph.truncate(declared);
@@ -147,32 +187,29 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         Ok(MkReadback { gpu: self.gpu.clone(), key, len, _element: PhantomData })
     }
 
-    /// The `len` bytes at `offset` from the start of a slice, if it has them.
-    #[inline(always)]
+    /// The `len` bytes at `offset` from the start of a slice, if it has them, whose buffer the frame then keeps.
+    #[inline]
     pub(crate) fn part(
         &mut self,
         slice: MkSlice<'_>,
         offset: u64,
         len: u64,
     ) -> Result<ResourceSlice, MkError> {
-        let whole = slice.declared();
-        let start = whole.start.saturating_add(offset);
-        let end = start.saturating_add(len);
         // A size that is not known is that of a stale handle; submit says so.
         let size = self.size_of(slice).unwrap_or(ResourceSlice::WHOLE);
-        let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
-        let fits = whole.start <= limit && limit <= size && end <= limit && len > 0;
-        if !fits || slice.gpu() != self.gpu.id {
-            return Err(self.no_part(slice, size, start..end));
-        }
+        let (Some((start, end)), true) = (slice.part(size, offset, len), slice.gpu() == self.gpu.id) else {
+            return Err(self.no_part(slice, size, (offset, len)));
+        };
         self.keep(&slice);
-        Ok(ResourceSlice { resource: whole.resource, start, end })
+        Ok(ResourceSlice { resource: slice.declared().resource, start, end })
     }
 
     /// Why a slice of a resource of `size` bytes has no such part.
     #[cold]
-    fn no_part(&self, slice: MkSlice<'_>, size: u64, part: Range<u64>) -> MkError {
+    fn no_part(&self, slice: MkSlice<'_>, size: u64, (offset, len): (u64, u64)) -> MkError {
         let whole = slice.declared();
+        let start = whole.start.saturating_add(offset);
+        let end = start.saturating_add(len);
         let limit = if whole.end == ResourceSlice::WHOLE { size } else { whole.end };
         let out_of_bounds =
             |start, end, size| MkError::OutOfBounds { resource: slice.describe().into(), start, end, size };
@@ -180,8 +217,8 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
             MkError::ForeignHandle { resource: slice.describe().into() }
         } else if limit > size || whole.start > limit {
             out_of_bounds(whole.start, whole.end, size)
-        } else if part.end > limit {
-            out_of_bounds(part.start, part.end, limit)
+        } else if end > limit {
+            out_of_bounds(start, end, limit)
         } else {
             MkError::ZeroSize { resource: format!("range of {}", slice.describe()).into() }
         }

@@ -11,7 +11,7 @@ use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
 pub(crate) use declared::Declared;
 use uploads::Place;
-pub(crate) use uploads::{Entry, Run, Upload};
+pub(crate) use uploads::{Batch, Entry, Run, Upload};
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -162,10 +162,12 @@ pub struct FrameGraph {
     nodes: Vec<Node>,
     pub(crate) uses: Vec<Use>,
     pub(crate) uploads: Vec<Upload>,
+    /// What uploads in a row have in common.
+    batches: Vec<Batch>,
     /// Where uploads are among the nodes.
     runs: Vec<Run>,
-    /// Whether the last node is an upload.
-    in_run: bool,
+    /// The resource and the staging buffer of the last batch, if the last node is one of it.
+    open: Option<(Resource, u32)>,
     pub(crate) transients: Vec<TransientDesc>,
     pub(crate) orders: Vec<Order>,
     /// What the host writes directly, see [`FrameGraph::host_write`].
@@ -192,8 +194,9 @@ impl FrameGraph {
         self.nodes.clear();
         self.uses.clear();
         self.uploads.clear();
+        self.batches.clear();
         self.runs.clear();
-        self.in_run = false;
+        self.open = None;
         self.transients.clear();
         self.orders.clear();
         self.host_writes.clear();
@@ -214,20 +217,6 @@ impl FrameGraph {
         let name = self.intern(name);
         self.transients.push(TransientDesc { name, size });
         TransientId { index: index(self.transients.len() - 1), frame: self.serial }
-    }
-
-    /// Declares a copy of host bytes at `from` to `to`.
-    #[inline]
-    pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
-        let to = Use { slice: to.into(), access: Access::COPY_WRITE, mode: Mode::Overwrite };
-        let upload = self.uploads.len() as u32;
-        let node = self.nodes.len() as u32 + upload;
-        if !self.in_run {
-            self.in_run = true;
-            self.runs.push(Run { node, upload });
-        }
-        self.uploads.push(Upload { to, offset: from.offset, buffer: from.buffer, node });
-        PassId { index: node, frame: self.serial }
     }
 
     /// Declares a copy between two ranges of equal length.
@@ -275,10 +264,7 @@ impl FrameGraph {
             self.uses.truncate(first.uses.0 as usize);
         }
         self.nodes.truncate(others);
-        self.uploads.truncate(uploads);
-        self.runs.retain(|run| (run.upload as usize) < uploads);
-        let next = self.len();
-        self.in_run = self.uploads.last().is_some_and(|last| last.node as usize + 1 == next);
+        self.truncate_uploads(uploads);
     }
 
     /// Notes that the host wrote bytes of a mapped buffer itself, before the frame is submitted: for dumps. It is no node,
@@ -326,15 +312,22 @@ impl FrameGraph {
     }
 
     /// The uses of all nodes, those of uploads last.
-    pub(crate) fn declared_uses(&self) -> impl Iterator<Item = &Use> {
-        let Declared { uses, uploads, .. } = self.declared();
-        uses.iter().chain(uploads.iter().map(|upload| &upload.to))
+    pub(crate) fn declared_uses(&self) -> impl Iterator<Item = Use> {
+        let declared = self.declared();
+        let uploads = declared.uploads.iter().map(move |upload| declared.upload_use(upload));
+        declared.uses.iter().copied().chain(uploads)
     }
 
     /// All nodes.
     pub(crate) fn declared(&self) -> Declared<'_> {
         let uses = self.uses.get(..self.declared_len()).unwrap_or(&self.uses);
-        Declared { runs: &self.runs, nodes: &self.nodes, uses, uploads: &self.uploads }
+        Declared {
+            runs: &self.runs,
+            nodes: &self.nodes,
+            uses,
+            uploads: &self.uploads,
+            batches: &self.batches,
+        }
     }
 
     /// Bytes of a transient of this frame.
@@ -357,19 +350,18 @@ impl FrameGraph {
             Place::Upload(number) => number,
             Place::Node(at) => return self.nodes.get(at).copied(),
         };
-        let kind = NodeKind::Upload { from: self.uploads.get(number)?.from() };
+        let kind = NodeKind::Upload { from: self.upload_from(self.uploads.get(number)?) };
         let number = number as u32;
         Some(Node { name: (0, 0), uses: (number, number), kind, queue: None, side_effects: false })
     }
 
-    /// The declared uses of a node of this frame.
-    #[must_use]
-    pub fn uses(&self, node: &Node) -> &[Use] {
-        if let NodeKind::Upload { .. } = node.kind {
-            let upload = self.uploads.get(node.uses.0 as usize);
-            return upload.map_or(&[], |upload| std::slice::from_ref(&upload.to));
-        }
-        self.uses.get(node.uses.0 as usize..node.uses.1 as usize).unwrap_or(&[])
+    /// The declared uses of a node of this frame, in order.
+    pub fn uses<'a>(&'a self, node: &Node) -> impl DoubleEndedIterator<Item = Use> + Clone + use<'a> {
+        let entry = match node.kind {
+            NodeKind::Upload { .. } => Entry::Upload(node.uses.0 as usize),
+            _ => Entry::Node(node),
+        };
+        self.declared().uses_of(entry)
     }
 
     /// The name of a node of this frame; transfers have an empty one.
@@ -453,7 +445,7 @@ impl FrameGraph {
     #[inline]
     fn push(&mut self, node: Node) -> PassId {
         let id = PassId { index: index(self.len()), frame: self.serial };
-        self.in_run = false;
+        self.open = None;
         self.nodes.push(node);
         id
     }

@@ -160,7 +160,7 @@ impl BufferDesc {
 }
 
 /// Memory of the host that uploads read and readbacks fill: a staging buffer, known to the planner by number only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct HostSlice {
     /// Number of the staging buffer, given by whoever declares the frame.

@@ -360,7 +360,7 @@ fn a_builder_that_is_dropped_declares_nothing() {
     assert!(f.is_empty());
     f.pass("once").overwrite(a, CW).finish();
     assert_eq!(f.name(&f.node(0).unwrap()), "once");
-    assert_eq!(f.uses(&f.node(0).unwrap()).len(), 1);
+    assert_eq!(f.uses(&f.node(0).unwrap()).count(), 1);
 }
 
 #[test]

@@ -25,13 +25,14 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
     let level = schedule.order.iter().find(|p| p.node == node)?.level;
     let mut now = 0;
     let uses = graph.uses(&declared);
-    let to = uses.last()?;
+    let to = &uses.clone().next_back()?;
     let at =
         |u: &Use| schedule.resources.iter().zip(0..).find(|(r, _)| **r == u.slice.resource).map(|(_, i)| i);
     let local = BufferRef::Local(at(to)?);
-    let (source, start) = match (declared.kind, uses) {
-        (NodeKind::Upload { from }, _) => (BufferRef::Host(from.buffer), from.offset),
-        (_, [from, _]) => (BufferRef::Local(at(from)?), from.slice.start),
+    let first = uses.clone().next()?;
+    let (source, start) = match declared.kind {
+        NodeKind::Upload { from } => (BufferRef::Host(from.buffer), from.offset),
+        NodeKind::Copy | NodeKind::Readback => (BufferRef::Local(at(&first)?), first.slice.start),
         _ => (local, 0),
     };
     let end = |end: u64| if end == ResourceSlice::WHOLE { u64::MAX } else { end };

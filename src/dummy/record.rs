@@ -266,11 +266,14 @@ impl Recorded {
             let mut side = |pass: memkit_graph::PassId, extra| {
                 let start = self.order_accesses.len();
                 let node = input.graph.node(pass.index());
-                let uses = node.map_or(&[][..], |n| input.graph.uses(&n));
+                let uses = node.map(|n| input.graph.uses(&n));
                 match step(pass).and_then(|at| self.steps.get(at)) {
                     // Whatever way an upload was declared to write: the shader writes.
                     Some(Step::Scatter { .. }) => self.order_accesses.push(Access::COMPUTE_STORAGE_WRITE),
-                    _ => self.order_accesses.extend(uses.iter().map(|u| run_by(self.stages, u.access))),
+                    _ => {
+                        let uses = uses.into_iter().flatten();
+                        self.order_accesses.extend(uses.map(|u| run_by(self.stages, u.access)));
+                    }
                 }
                 let extra = Some(extra).filter(|e| *e != Access::NONE);
                 self.order_accesses.extend(extra.map(|e| run_by(self.stages, e)));

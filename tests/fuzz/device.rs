@@ -153,8 +153,7 @@ impl Device {
         let recording = unsafe {
             self.backend.record(input, &mut |index, cx| {
                 let node = graph.node(index as usize).unwrap();
-                let uses: Vec<(ResourceSlice, Mode)> =
-                    graph.uses(&node).iter().map(|u| (u.slice, u.mode)).collect();
+                let uses: Vec<(ResourceSlice, Mode)> = graph.uses(&node).map(|u| (u.slice, u.mode)).collect();
                 cx.dispatch(move |mem| {
                     let mut read = Vec::new();
                     for (slice, _) in uses.iter().filter(|u| reads(u.1)) {

@@ -50,9 +50,9 @@ impl Reference {
         let mut transients: Vec<Memory> = sizes.map(|size| Memory::new(size, false)).collect();
         for index in frame.graph.declaration_order() {
             let node = frame.graph.node(index as usize).unwrap();
-            let uses = frame.graph.uses(&node);
+            let uses: Vec<Use> = frame.graph.uses(&node).collect();
             let unwritten =
-                Step { buffers: &mut self.buffers, transients: &mut transients }.run(index, node.kind, uses);
+                Step { buffers: &mut self.buffers, transients: &mut transients }.run(index, node.kind, &uses);
             self.reads_unwritten |= unwritten && ran.contains(&index);
         }
     }

@@ -69,7 +69,6 @@ fn declared(name: &str, graph: &FrameGraph, planned: &[Resource], state: &GraphS
     for (i, node) in (0..graph.len()).filter_map(|i| Some((i, graph.node(i)?))) {
         let uses: Vec<UseDump> = graph
             .uses(&node)
-            .iter()
             .map(|u| {
                 let resource = places.get(&u.slice.resource).copied().unwrap_or(u32::MAX);
                 let size = resources.get(resource as usize).and_then(|r| r.size);

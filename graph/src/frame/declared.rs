@@ -1,7 +1,7 @@
 //! The nodes of a frame, looked at from outside.
 
 use super::uploads::{Place, place};
-use super::{Entry, Node, Run, Upload, Use};
+use super::{Batch, Entry, Node, Run, Upload, Use};
 
 /// The nodes of a frame, or of one that is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Declared<'a> {
     pub(crate) nodes: &'a [Node],
     pub(crate) uses: &'a [Use],
     pub(crate) uploads: &'a [Upload],
+    /// What uploads in a row have in common.
+    pub(crate) batches: &'a [Batch],
 }
 
 impl<'a> Declared<'a> {
@@ -23,11 +25,18 @@ impl<'a> Declared<'a> {
     }
 
     /// The uses of one of these nodes.
-    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> &'a [Use] {
-        match entry {
-            Entry::Upload(number) => std::slice::from_ref(&self.uploads[number].to),
-            Entry::Node(node) => &self.uses[node.uses.0 as usize..node.uses.1 as usize],
-        }
+    pub(crate) fn uses_of(&self, entry: Entry<'_>) -> impl DoubleEndedIterator<Item = Use> + Clone + use<'a> {
+        let (upload, uses) = match entry {
+            Entry::Upload(number) => (self.uploads.get(number).map(|u| self.upload_use(u)), &[][..]),
+            Entry::Node(node) => (None, self.uses_in(node.uses)),
+        };
+        upload.into_iter().chain(uses.iter().copied())
+    }
+
+    /// The uses at these positions.
+    #[inline]
+    pub(crate) fn uses_in(&self, (start, end): (u32, u32)) -> &'a [Use] {
+        self.uses.get(start as usize..end as usize).unwrap_or(&[])
     }
 
     /// How many nodes there are.

@@ -125,8 +125,7 @@ impl<'de> Deserialize<'de> for FrameGraph {
 }
 
 fn save_node(graph: &FrameGraph, node: &Node) -> Result<SavedNode, &'static str> {
-    let slices =
-        graph.uses(node).iter().map(|u| save_slice(graph, &u.slice)).collect::<Result<Vec<_>, _>>()?;
+    let slices = graph.uses(node).map(|u| save_slice(graph, &u.slice)).collect::<Result<Vec<_>, _>>()?;
     let mut slices = slices.into_iter();
     let mut next = || slices.next().ok_or("a transfer without its buffers");
     Ok(match node.kind {
@@ -134,7 +133,7 @@ fn save_node(graph: &FrameGraph, node: &Node) -> Result<SavedNode, &'static str>
             name: graph.name(node).to_owned(),
             queue: node.queue,
             side_effects: node.side_effects,
-            uses: graph.uses(node).iter().map(|u| save_use(graph, u)).collect::<Result<_, _>>()?,
+            uses: graph.uses(node).map(|u| save_use(graph, &u)).collect::<Result<_, _>>()?,
         },
         NodeKind::Upload { from } => SavedNode::Upload { from, to: next()? },
         NodeKind::Copy => SavedNode::Copy { from: next()?, to: next()? },

@@ -1,30 +1,44 @@
 //! Uploads come by the thousand: they are kept apart from the other nodes of a frame, in few bytes each.
 
-use super::{FrameGraph, Node, NodeKind, Use};
-use crate::resource::{HostSlice, ResourceSlice};
+use super::{Declared, FrameGraph, Mode, Node, NodeKind, PassId, Use};
+use crate::access::Access;
+use crate::resource::{HostSlice, Resource, ResourceSlice};
 
 /// A declared upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Upload {
-    /// The only use.
-    pub(crate) to: Use,
-    /// Where the bytes are: see [`HostSlice`].
+    /// The bytes at the destination, as of a [`ResourceSlice`].
+    pub(crate) start: u64,
+    end: u64,
+    /// Where they are in the staging buffer.
     pub(crate) offset: u64,
-    pub(crate) buffer: u32,
     /// Position among the frame's nodes.
     pub(crate) node: u32,
+    /// Position among the frame's batches.
+    pub(crate) batch: u32,
+}
+
+/// What uploads have in common that are declared one after the other, from one staging buffer to one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) resource: Resource,
+    /// The staging buffer.
+    pub(crate) buffer: u32,
+    /// Position of the first in [`FrameGraph::uploads`].
+    first: u32,
 }
 
 impl Upload {
-    pub(crate) fn from(&self) -> HostSlice {
-        HostSlice { buffer: self.buffer, offset: self.offset }
-    }
-
     /// First byte at the destination, and one past the last, if that has `size` bytes.
     #[inline]
     pub(crate) fn range(&self, size: u64) -> (u64, u64) {
-        let ResourceSlice { start, end, .. } = self.to.slice;
-        (start, if end == ResourceSlice::WHOLE { size } else { end })
+        (self.start, if self.end == ResourceSlice::WHOLE { size } else { self.end })
+    }
+
+    /// The bits in which the bytes at the destination differ.
+    #[inline]
+    pub(crate) fn difference(&self, other: &Self) -> u64 {
+        self.start ^ other.start | self.end ^ other.end
     }
 }
 
@@ -83,16 +97,54 @@ pub(super) fn place(runs: &[Run], uploads: usize, node: u32) -> Place {
 }
 
 impl FrameGraph {
+    /// Declares a copy of host bytes at `from` to `to`.
+    #[inline(always)]
+    pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
+        let ResourceSlice { resource, start, end } = to.into();
+        let upload = self.uploads.len() as u32;
+        let node = self.nodes.len() as u32 + upload;
+        if self.open != Some((resource, from.buffer)) {
+            self.begin_batch(Batch { resource, buffer: from.buffer, first: upload });
+        }
+        let batch = self.batches.len() as u32 - 1;
+        self.uploads.push(Upload { start, end, offset: from.offset, node, batch });
+        PassId { index: node, frame: self.serial }
+    }
+
+    #[inline(never)]
+    fn begin_batch(&mut self, batch: Batch) {
+        if self.open.replace((batch.resource, batch.buffer)).is_none() {
+            let upload = batch.first;
+            self.runs.push(Run { node: self.nodes.len() as u32 + upload, upload });
+        }
+        self.batches.push(batch);
+    }
+
+    /// Takes back the uploads from this one on.
+    pub(super) fn truncate_uploads(&mut self, uploads: usize) {
+        self.uploads.truncate(uploads);
+        self.runs.retain(|run| (run.upload as usize) < uploads);
+        self.batches.truncate(self.uploads.last().map_or(0, |last| last.batch as usize + 1));
+        let next = self.len();
+        let last = self.uploads.last().filter(|last| last.node as usize + 1 == next).and(self.batches.last());
+        self.open = last.map(|batch| (batch.resource, batch.buffer));
+    }
+
+    /// Where the bytes of an upload are.
+    pub(crate) fn upload_from(&self, upload: &Upload) -> HostSlice {
+        self.declared().upload_from(upload)
+    }
+
     /// Where a node is kept.
     #[inline]
     pub(super) fn place(&self, node: u32) -> Place {
         place(&self.runs, self.uploads.len(), node)
     }
 
-    /// The uploads declared one after the other of which that at this position is one, from it on.
-    pub(crate) fn rest_of_run(&self, upload: usize) -> &[Upload] {
-        let next = self.runs.partition_point(|run| run.upload as usize <= upload);
-        let end = self.runs.get(next).map_or(self.uploads.len(), |run| run.upload as usize);
+    /// The uploads of the batch of which that at this position is one, from it on.
+    pub(crate) fn rest_of_batch(&self, upload: usize) -> &[Upload] {
+        let next = self.uploads.get(upload).and_then(|u| self.batches.get(u.batch as usize + 1));
+        let end = next.map_or(self.uploads.len(), |batch| batch.first as usize);
         self.uploads.get(upload..end).unwrap_or(&[])
     }
 
@@ -106,16 +158,36 @@ impl FrameGraph {
     }
 }
 
+impl Declared<'_> {
+    /// The batch of one of these uploads.
+    #[inline]
+    pub(crate) fn batch_of(&self, upload: &Upload) -> &Batch {
+        &self.batches[upload.batch as usize]
+    }
+
+    /// Where the bytes of one of these uploads are.
+    #[inline]
+    pub(crate) fn upload_from(&self, upload: &Upload) -> HostSlice {
+        HostSlice { buffer: self.batch_of(upload).buffer, offset: upload.offset }
+    }
+
+    /// The only use of one of these uploads.
+    pub(crate) fn upload_use(&self, upload: &Upload) -> Use {
+        let resource = self.batch_of(upload).resource;
+        let slice = ResourceSlice { resource, start: upload.start, end: upload.end };
+        Use { slice, access: Access::COPY_WRITE, mode: Mode::Overwrite }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Access;
     use crate::resource::TransientId;
 
     /// What a node does, and the first byte of its first use.
     fn said(frame: &FrameGraph, index: usize) -> (u32, u64) {
         let Some(node) = frame.node(index) else { return (u32::MAX, 0) };
-        let start = frame.uses(&node).first().map_or(0, |u| u.slice.start);
+        let start = frame.uses(&node).next().map_or(0, |u| u.slice.start);
         match node.kind {
             NodeKind::Upload { from } => (from.buffer, start),
             _ => (1000, start),

@@ -165,47 +165,46 @@ fn clear(out: &mut Groups) {
 
 /// Copies the uploads of the buffers in question, in order.
 fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
-    out.host = graph.uploads.first().map_or(0, |u| u.buffer);
+    out.host = graph.uploads.first().map_or(0, |u| graph.upload_from(u).buffer);
     let mut packed = std::mem::take(&mut out.packed);
     let mut order = std::mem::take(&mut out.order);
-    let len = graph.uploads.len();
     let from = (graph, resolved);
     if resolved.together.ascend && out.grouped.is_empty() {
-        cut(from, len, |place| place, out);
-    } else if pack(from, &out.grouped, &mut packed) {
-        radix::sort_packed(&mut packed, &mut out.spare_packed);
-        let packed = packed.as_slice();
-        cut(from, packed.len(), |place| packed[place] as u32 as usize, out);
+        cut(from, &graph.uploads, |upload| upload, out);
+    } else if let Some(bits) = pack(from, &out.grouped, &mut packed) {
+        radix::sort_packed(&mut packed, &mut out.spare_packed, bits);
+        cut(from, &packed, |item| &graph.uploads[*item as u32 as usize], out);
     } else {
         sort(from, &out.grouped, &mut order, &mut out.spare);
-        cut(from, order.len(), |place| order[place].index as usize, out);
+        cut(from, &order, |item| &graph.uploads[item.index as usize], out);
     }
     out.packed = packed;
     out.order = order;
 }
 
 /// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
-/// the lower. False if there are too many bits of it.
-fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &mut Vec<u64>) -> bool {
+/// the lower. Returns how many bits the former has; none if it has too many.
+fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &mut Vec<u64>) -> Option<u32> {
     let differ = resolved.together.starts;
     let low = differ.trailing_zeros().min(u64::BITS - 1);
     let width = u64::BITS - (differ >> low).leading_zeros();
     let locals = usize::BITS - resolved.locals.len().saturating_sub(1).leading_zeros();
     if width + locals > u32::BITS {
-        return false;
+        return None;
     }
     let mask = (1u64 << width) - 1;
-    let place = |(index, u): (u64, &frame::Upload)| (u.to.slice.start >> low & mask) << u32::BITS | index;
+    let place = |(index, u): (u64, &frame::Upload)| (u.start >> low & mask) << u32::BITS | index;
     let all = (0..).zip(&graph.uploads);
     packed.clear();
     if locals == 0 && grouped.is_empty() {
         packed.extend(all.map(place));
-        return true;
+        return Some(width);
     }
-    let all = all.zip(&resolved.upload_locals);
-    let all = all.filter(|(_, local)| grouped.is_empty() || grouped[**local as usize]);
-    packed.extend(all.map(|(u, &local)| place(u) | u64::from(local) << (width + u32::BITS)));
-    true
+    let all = all.map(|(index, u)| (index, u, resolved.local_of(u)));
+    let all = all.filter(|(.., local)| grouped.is_empty() || grouped[*local as usize]);
+    let local_and_place = |(index, u, local)| place((index, u)) | u64::from(local) << (width + u32::BITS);
+    packed.extend(all.map(local_and_place));
+    Some(width + locals)
 }
 
 /// Sorts by local resource, then start, whatever these are.
@@ -215,82 +214,90 @@ fn sort(
     order: &mut Vec<Keyed>,
     spare: &mut Vec<Keyed>,
 ) {
-    let locals = &resolved.upload_locals;
     let is_grouped = |local: u32| grouped.is_empty() || grouped[local as usize];
-    let all = (0u32..).zip(&graph.uploads).zip(locals);
     order.clear();
-    let all = all.filter(|(_, local)| is_grouped(**local));
-    order.extend(all.map(|((index, u), _)| Keyed { key: u.to.slice.start, index }));
+    let all = (0u32..).zip(&graph.uploads).filter(|(_, u)| is_grouped(resolved.local_of(u)));
+    order.extend(all.map(|(index, u)| Keyed { key: u.start, index }));
     radix::sort(order, spare);
     if resolved.locals.len() > 1 {
-        order.iter_mut().for_each(|item| item.key = locals[item.index as usize].into());
+        let local = |item: &Keyed| resolved.local_of(&graph.uploads[item.index as usize]);
+        order.iter_mut().for_each(|item| item.key = local(item).into());
         radix::sort(order, spare);
     }
 }
 
-/// Makes a group of each buffer's uploads, and leaves out those that overlap. `at` says which upload comes at each of `len`
-/// places.
-fn cut(from: (&FrameGraph, &Resolved), len: usize, at: impl Fn(usize) -> usize + Copy, out: &mut Groups) {
-    fill(from, len, at, out);
+/// Makes a group of each buffer's uploads, and leaves out those that overlap. `upload` finds the upload that an item stands
+/// for; items ascend by local resource and destination.
+fn cut<'a, T>(
+    (graph, resolved): (&'a FrameGraph, &Resolved),
+    items: &'a [T],
+    upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
+    out: &mut Groups,
+) {
+    fill((graph, resolved), items, upload, out);
     if out.alone && !out.grouped.is_empty() {
         // Not alone after all: those that continue each other stay apart.
         out.alone = false;
         clear(out);
-        fill(from, len, at, out);
+        fill((graph, resolved), items, upload, out);
     }
     out.len = match out.grouped.is_empty() {
-        true => len as u32,
+        true => items.len() as u32,
         false => out.uploads.iter().map(|u| u.merged).sum(),
     };
 }
 
-fn fill(
-    (graph, resolved): (&FrameGraph, &Resolved),
-    len: usize,
-    at: impl Fn(usize) -> usize + Copy,
+fn fill<'a, T>(
+    (graph, resolved): (&'a FrameGraph, &Resolved),
+    items: &'a [T],
+    upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
     out: &mut Groups,
 ) {
-    let (locals, uploads) = (resolved.upload_locals.as_slice(), graph.uploads.as_slice());
-    let mut end = 0;
-    while end < len {
-        let begin = end;
-        let local = locals[at(begin)];
-        end = if resolved.locals.len() == 1 { len } else { begin + 1 };
-        while end < len && locals[at(end)] == local {
-            end += 1;
-        }
+    let mut rest = items;
+    while let Some(first) = rest.first() {
+        let local = resolved.local_of(upload(first));
+        let is_other = |item: &'a T| resolved.local_of(upload(item)) != local;
+        let len = match resolved.locals.len() {
+            1 => rest.len(),
+            _ => rest.iter().position(is_other).unwrap_or(rest.len()),
+        };
+        let of;
+        (of, rest) = rest.split_at(len);
         if !out.is_grouped(local) {
             continue;
         }
         let size = resolved.locals[local as usize].size;
-        let first = out.uploads.len();
-        let region = |place: usize| {
-            let u = &uploads[at(place)];
-            let (start, end) = u.range(size);
-            CopyRegion { src: u.offset, dst: start, size: end - start, node: u.node, merged: 1 }
+        let begin = out.uploads.len();
+        let neighbours = match of {
+            [one] => {
+                out.uploads.push(region(upload(one), size));
+                Neighbours::Apart
+            }
+            _ => append(of, upload, size, &mut out.uploads),
         };
-        if end == begin + 1 && !resolved.together.mixed {
-            out.uploads.push(region(begin));
-            out.groups.push(Group { local, begin: first as u32, end: first as u32 + 1 });
-            continue;
-        }
-        out.uploads.extend((begin..end).map(region));
         if resolved.together.mixed {
-            out.hosts.extend((begin..end).map(|place| uploads[at(place)].buffer));
+            out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
         }
-        match look(&out.uploads[first..]) {
+        match neighbours {
             Neighbours::Overlap => {
-                out.uploads.truncate(first);
-                out.hosts.truncate(first);
+                out.uploads.truncate(begin);
+                out.hosts.truncate(begin);
                 out.grouped.resize(resolved.locals.len(), true);
                 out.grouped[local as usize] = false;
                 continue;
             }
-            Neighbours::Touch if out.alone => merge(first, &mut out.uploads, &mut out.hosts),
+            Neighbours::Touch if out.alone => merge(begin, &mut out.uploads, &mut out.hosts),
             _ => {}
         }
-        out.groups.push(Group { local, begin: first as u32, end: out.uploads.len() as u32 });
+        out.groups.push(Group { local, begin: begin as u32, end: out.uploads.len() as u32 });
     }
+}
+
+/// What an upload writes to a buffer of `size` bytes.
+#[inline]
+fn region(upload: &frame::Upload, size: u64) -> CopyRegion {
+    let (start, end) = upload.range(size);
+    CopyRegion { src: upload.offset, dst: start, size: end - start, node: upload.node, merged: 1 }
 }
 
 /// How the regions of a buffer are to each other.
@@ -302,16 +309,25 @@ enum Neighbours {
     Overlap,
 }
 
-/// Looks at ascending regions.
-#[inline]
-fn look(regions: &[CopyRegion]) -> Neighbours {
+/// Appends the regions of uploads to a buffer of `size` bytes, which ascend there.
+#[inline(never)]
+fn append<'a, T>(
+    items: &'a [T],
+    upload: impl Fn(&'a T) -> &'a frame::Upload,
+    size: u64,
+    regions: &mut Vec<CopyRegion>,
+) -> Neighbours {
     let (mut touch, mut overlap) = (false, false);
-    let Some((first, rest)) = regions.split_first() else { return Neighbours::Apart };
-    let (mut read, mut reached) = (first.src + first.size, first.dst + first.size);
-    for r in rest {
-        overlap |= r.dst < reached;
-        touch |= (r.dst, r.src) == (reached, read);
-        (read, reached) = (r.src + r.size, r.dst + r.size);
+    // Where the last one ends in staging memory, and at the destination.
+    let (mut read, mut reached) = (u64::MAX, 0);
+    let begin = regions.len();
+    regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
+    for (to, item) in regions[begin..].iter_mut().zip(items) {
+        let region = region(upload(item), size);
+        overlap |= region.dst < reached;
+        touch |= (region.dst ^ reached) | (region.src ^ read) == 0;
+        (read, reached) = (region.src + region.size, region.dst + region.size);
+        *to = region;
     }
     match (overlap, touch) {
         (true, _) => Neighbours::Overlap,
@@ -350,10 +366,10 @@ fn leave_walked(graph: &FrameGraph, positions: Positions, resolved: &Resolved, o
     }
     // Those of the prologue come first.
     let split = graph.uploads.partition_point(|u| u.node < positions.first);
-    let all = graph.uploads.iter().zip(&resolved.upload_locals);
+    let all = graph.uploads.iter();
     let mut at = 0;
-    for (upload, &local) in all.clone().skip(split).chain(all.take(split)) {
-        if !out.is_grouped(local) {
+    for upload in all.clone().skip(split).chain(all.take(split)) {
+        if !out.is_grouped(resolved.local_of(upload)) {
             continue;
         }
         let position = positions.of(upload.node);

@@ -7,7 +7,7 @@ use crate::state::GraphState;
 /// The name of a pass; a transfer is named after what it does.
 pub(crate) fn node(graph: &FrameGraph, state: &GraphState, node: &Node) -> String {
     let slot = |i: usize| {
-        graph.uses(node).get(i).map_or_else(String::new, |u| resource(graph, state, u.slice.resource))
+        graph.uses(node).nth(i).map_or_else(String::new, |u| resource(graph, state, u.slice.resource))
     };
     match node.kind {
         NodeKind::Pass => graph.name(node).to_owned(),

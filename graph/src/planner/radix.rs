@@ -34,22 +34,17 @@ pub(crate) fn sort(items: &mut Vec<Keyed>, spare: &mut Vec<Keyed>) {
         insertion(items);
         return;
     }
-    by_digits(items, spare, differ);
+    let low = differ.trailing_zeros();
+    by_digits(items, spare, low, u64::BITS - differ.leading_zeros() - low);
 }
 
-/// Sorts numbers whose lower halves ascend, so that all that is left to sort by is their upper halves. `spare` is memory
-/// to work in.
-pub(crate) fn sort_packed(items: &mut Vec<u64>, spare: &mut Vec<u64>) {
-    let Some(&first) = items.first() else { return };
-    let differ = items.iter().fold(0, |differ, item| differ | (item ^ first) >> u32::BITS);
-    if differ == 0 {
-        return;
+/// Sorts numbers whose lower halves ascend, and of whose upper halves the lowest `bits`, at most 32, are in use. `spare` is
+/// memory to work in.
+pub(crate) fn sort_packed(items: &mut Vec<u64>, spare: &mut Vec<u64>, bits: u32) {
+    match items.len() {
+        ..FEW => items.sort_unstable(),
+        _ => by_digits(items, spare, u32::BITS, bits),
     }
-    if items.len() < FEW {
-        items.sort_unstable();
-        return;
-    }
-    by_digits(items, spare, differ << u32::BITS);
 }
 
 /// What is sorted, by a number.
@@ -69,15 +64,13 @@ impl Item for u64 {
     }
 }
 
-/// Sorts by the bits of the keys from the lowest to the highest of `differ`, which has one at least.
-fn by_digits<T: Item>(items: &mut Vec<T>, spare: &mut Vec<T>, differ: u64) {
+/// Sorts by `width` bits of the keys from bit `low` on.
+fn by_digits<T: Item>(items: &mut Vec<T>, spare: &mut Vec<T>, low: u32, width: u32) {
     let Some(&first) = items.first() else { return };
     // What is in it does not matter.
     spare.truncate(items.len());
     spare.resize(items.len(), first);
-    let low = differ.trailing_zeros();
-    let width = u64::BITS - differ.leading_zeros() - low;
-    let passes = width.div_ceil(DIGIT);
+    let passes = width.div_ceil(DIGIT).max(1);
     let digit = width.div_ceil(passes);
     for pass in 0..passes {
         distribute(items, spare, low + pass * digit, digit);
@@ -162,7 +155,8 @@ mod tests {
                 let mut wanted = packed.clone();
                 // The lower halves ascend, so that this is stable.
                 wanted.sort_unstable();
-                sort_packed(&mut packed, &mut Vec::new());
+                let bits = u64::BITS - mask.leading_zeros();
+                sort_packed(&mut packed, &mut Vec::new(), bits);
                 assert_eq!(packed, wanted, "{n} keys, mask {mask:x}");
             }
         }

@@ -6,7 +6,7 @@ mod uploads;
 use super::label;
 use crate::access::{Access, AccessFlags, BufferUsage, Stages};
 use crate::error::GraphError;
-use crate::frame::{Entry, FrameGraph, Mode, Node, NodeKind, Use};
+use crate::frame::{Entry, FrameGraph, Mode, Node, NodeKind, Upload, Use};
 use crate::pairs::{Facts, PairId, PairTable};
 use crate::resource::{Resource, ResourceId, ResourceSlice, TransientId};
 use crate::state::GraphState;
@@ -103,8 +103,8 @@ pub(crate) struct Resolved {
     pub(crate) uses: Vec<ResolvedUse>,
     /// The uses of its uploads, likewise, once [settled](Self::settle_uploads).
     pub(crate) uploads: Vec<ResolvedUse>,
-    /// The local resource of each of its uploads.
-    pub(crate) upload_locals: Vec<u32>,
+    /// The local resource of each of its batches of uploads.
+    batch_locals: Vec<u32>,
     pub(crate) together: Together,
     /// Per slot of the state.
     slots: Vec<Slot>,
@@ -141,7 +141,7 @@ pub(crate) fn run(
     out.uses.clear();
     out.uses.reserve(graph.uses.len());
     out.uploads.clear();
-    out.upload_locals.clear();
+    out.batch_locals.clear();
     out.together = Together::NONE;
     out.transients.clear();
     out.transients.resize(graph.transients.len(), NONE);
@@ -164,11 +164,11 @@ pub(crate) fn run(
     while number < graph.len() {
         let entry = graph.entry(number as u32);
         if let Entry::Upload(first) = entry {
-            let mut rest = graph.rest_of_run(first);
+            let mut rest = graph.rest_of_batch(first);
             while !rest.is_empty() {
                 let mut fine = uploads(graph, walk.state, rest, copy_write, walk.out);
                 if fine == 0 {
-                    walk.odd_upload(number as u32 + 1);
+                    walk.odd_upload(&rest[0]);
                     fine = 1;
                 }
                 number += fine;
@@ -200,9 +200,8 @@ pub(crate) fn run(
                     stages,
                 });
             }
-            if let Entry::Upload(number) = graph.entry(order_of.index)
-                && let Some(&local) = out.upload_locals.get(number)
-            {
+            if let Entry::Upload(number) = graph.entry(order_of.index) {
+                let local = out.local_of(&graph.uploads[number]);
                 // What is in error has no local resource.
                 if let Some(local) = out.locals.get_mut(local as usize) {
                     local.tangle();
@@ -255,7 +254,7 @@ impl Walk<'_> {
         self.modes = 0;
         self.again = false;
         let first = self.out.uses.len();
-        for u in self.graph.uses(node) {
+        for u in self.graph.declared().uses_in(node.uses) {
             if node.queue.is_some() || self.plain(number, u).is_none() {
                 let resolved = self.other((node, number), u);
                 self.out.uses.push(resolved);
@@ -269,13 +268,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Looks up an upload that has to be looked at closely, or is to a transient; it comes with its number counted from 1.
-    fn odd_upload(&mut self, number: u32) {
-        let Some(node) = self.graph.node(number as usize - 1) else { return };
-        let [u] = self.graph.uses(&node) else { return };
-        let resolved = self.other((&node, number), u);
-        // Its use stands among those of other uploads.
-        self.out.upload_locals.push(resolved.local);
+    /// Looks up an upload that has to be looked at closely, or is to a transient.
+    fn odd_upload(&mut self, upload: &Upload) {
+        let Some(node) = self.graph.node(upload.node as usize) else { return };
+        let to = self.graph.declared().upload_use(upload);
+        let resolved = self.other((&node, upload.node + 1), &to);
+        self.out.enter_batch(upload, resolved.local);
         self.out.together.ascend = false;
         if self.errors.is_empty() {
             check_node(self.graph, self.state, &node, &[resolved], &self.out.locals, self.errors);

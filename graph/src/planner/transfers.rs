@@ -108,7 +108,7 @@ fn gather(
         let entry = graph.entry(index);
         match (entry, resolved.uses_of(entry)) {
             (Entry::Upload(number), [to]) => {
-                let from = graph.uploads[number].from();
+                let from = graph.upload_from(&graph.uploads[number]);
                 let scatter = resolved.locals[to.local as usize].scattered;
                 let mut push = |start: u64, end: u64| {
                     out.push(Region {

@@ -157,7 +157,7 @@ impl Uploads {
         let walked = walked.filter_map(|position| {
             let Entry::Upload(number) = graph.entry(positions.node(position)) else { return None };
             let u = &resolved.uploads[number];
-            Some(Run::new(u.local, u.start..u.end, graph.uploads[number].from()))
+            Some(Run::new(u.local, u.start..u.end, graph.upload_from(&graph.uploads[number])))
         });
         each_run(walked, &mut |run| {
             let of = &mut self.walked[run.local as usize];

@@ -2,9 +2,9 @@
 
 use super::PlanChange;
 use super::moves::Moves;
-use crate::frame::{Declared, Entry, FrameGraph, Node, Order, Run, TransientDesc, Upload, Use};
+use crate::frame::{Batch, Declared, Entry, FrameGraph, Node, Order, Run, TransientDesc, Upload, Use};
 use crate::planner::PlanOptions;
-use crate::resource::{Resource, ResourceId};
+use crate::resource::{HostSlice, Resource, ResourceId};
 
 /// What a plan is asked for.
 #[derive(Clone, Copy)]
@@ -16,25 +16,20 @@ pub(crate) struct Asked<'a> {
 
 /// From so many uploads a buffer on, a frame of nothing else is not worth remembering: see [`PlanChange::Uploads`].
 const UPLOADS_A_BUFFER: usize = 4;
-/// Pairs of uploads that are looked at for that, about.
-const SAMPLE: usize = 64;
 /// Uses of a frame beyond which it is not remembered: it would take many megabytes.
 const MAX_USES: usize = 1 << 18;
 
 impl Asked<'_> {
     /// Why the frame is not worth remembering, if it is not.
     pub(super) fn never_kept(&self) -> Option<PlanChange> {
-        let Declared { nodes, uses, uploads, .. } = self.graph.declared();
+        let Declared { nodes, uses, uploads, batches, .. } = self.graph.declared();
         if uses.len() + uploads.len() > MAX_USES {
             return Some(PlanChange::TooLarge);
         }
-        let turns = |pair: &&[Upload]| pair[0].to.slice.resource != pair[1].to.slice.resource;
-        let few_buffers = || {
-            let sample = uploads.windows(2).step_by((uploads.len() / SAMPLE).max(1));
-            let pairs = sample.len();
-            sample.filter(turns).count() < pairs.div_ceil(UPLOADS_A_BUFFER)
-        };
-        (nodes.is_empty() && few_buffers()).then_some(PlanChange::Uploads)
+        // Neighbours, and those among them that differ in their buffers.
+        let (pairs, turns) = (uploads.len().saturating_sub(1), batches.len().saturating_sub(1));
+        let few_buffers = turns < pairs.div_ceil(UPLOADS_A_BUFFER);
+        (nodes.is_empty() && few_buffers).then_some(PlanChange::Uploads)
     }
 
     fn backing(&self, transient: usize) -> Option<ResourceId> {
@@ -54,6 +49,7 @@ pub(super) struct Shape {
     nodes: Vec<Node>,
     uses: Vec<Use>,
     uploads: Vec<Upload>,
+    batches: Vec<Batch>,
     transients: Vec<TransientDesc>,
     /// By transient.
     backings: Vec<Option<ResourceId>>,
@@ -118,11 +114,12 @@ impl Shape {
         self.options = asked.options;
         self.prologue = graph.prologue;
         self.serial = graph.serial;
-        let Declared { runs, nodes, uses, uploads } = graph.declared();
+        let Declared { runs, nodes, uses, uploads, batches } = graph.declared();
         copy(runs, &mut self.runs);
         copy(nodes, &mut self.nodes);
         copy(uses, &mut self.uses);
         copy(uploads, &mut self.uploads);
+        copy(batches, &mut self.batches);
         self.transients.clone_from(&graph.transients);
         self.orders.clone_from(&graph.orders);
         self.backings.clear();
@@ -132,12 +129,20 @@ impl Shape {
     /// Takes on where the staging memory is now.
     pub(super) fn follow(&mut self, asked: Asked<'_>, moves: &Moves) {
         if moves.any() {
-            copy(asked.graph.declared().uploads, &mut self.uploads);
+            let Declared { uploads, batches, .. } = asked.graph.declared();
+            copy(uploads, &mut self.uploads);
+            copy(batches, &mut self.batches);
         }
     }
 
     fn declared(&self) -> Declared<'_> {
-        Declared { runs: &self.runs, nodes: &self.nodes, uses: &self.uses, uploads: &self.uploads }
+        Declared {
+            runs: &self.runs,
+            nodes: &self.nodes,
+            uses: &self.uses,
+            uploads: &self.uploads,
+            batches: &self.batches,
+        }
     }
 
     /// Compares a frame with it. `moves` says then where its staging memory went.
@@ -171,8 +176,8 @@ impl Shape {
         {
             return Some(Place::Node(hint.at_node));
         }
-        if let (Some(old), Some(new)) = (old.uploads.get(hint.at_upload), new.uploads.get(hint.at_upload))
-            && difference(&old.to, &new.to, serials) != 0
+        if let (Some(was), Some(is)) = (old.uploads.get(hint.at_upload), new.uploads.get(hint.at_upload))
+            && !same_upload((was, old.batch_of(was)), (is, new.batch_of(is)), serials)
         {
             return Some(Place::Upload(hint.at_upload));
         }
@@ -187,11 +192,13 @@ impl Shape {
             let is_upload = |of: Declared<'_>, at| of.entry(at).is_upload();
             return (0..old.len()).find(|&at| is_upload(old, at) != is_upload(new, at)).map(Place::Order);
         }
-        for (at, (old, new)) in old.uploads.iter().zip(new.uploads).enumerate() {
-            if difference(&old.to, &new.to, serials) != 0 {
+        for (at, (was, is)) in old.uploads.iter().zip(new.uploads).enumerate() {
+            let (old, new) = (old.batch_of(was), new.batch_of(is));
+            if !same_upload((was, old), (is, new), serials) {
                 return Some(Place::Upload(at));
             }
-            moves.enter(old.from(), new.from(), new.node);
+            let from = |buffer, offset| HostSlice { buffer, offset };
+            moves.enter(from(old.buffer, was.offset), from(new.buffer, is.offset), is.node);
         }
         None
     }
@@ -277,10 +284,10 @@ impl Shape {
             (Entry::Node(old), Entry::Node(new)) => same_node(old, new),
             _ => false,
         };
-        if !same || before.len() != now.len() {
+        if !same || before.clone().count() != now.clone().count() {
             return Some(PlanChange::Node { node });
         }
-        let differs = before.iter().zip(now).position(|(old, new)| difference(old, new, serials) != 0)?;
+        let differs = before.zip(now).position(|(old, new)| difference(&old, &new, serials) != 0)?;
         Some(PlanChange::Use { node, number: differs as u32 })
     }
 
@@ -322,23 +329,35 @@ fn first_use(old: &[Use], new: &[Use], serials: u32) -> Option<usize> {
     both.take(CHUNK).find(|(_, (old, new))| difference(old, new, serials) != 0).map(|(at, _)| at)
 }
 
-/// The bits in which two uses differ. Transients are compared by their place among those of the frame: an id has the serial
-/// number of its frame beside it.
+/// The bits in which two uses differ.
 #[inline(always)]
 fn difference(old: &Use, new: &Use, serials: u32) -> u64 {
-    let parts = |u: &Use| match u.slice.resource {
-        Resource::Persistent(id) => (0u32, id.index, id.version),
-        Resource::Transient(id) => (1, id.index, id.frame),
-    };
-    let ((transient, index, stamp), (other, other_index, other_stamp)) = (parts(old), parts(new));
-    let expected = transient.wrapping_neg() & serials;
-    let resource = transient ^ other | index ^ other_index | stamp ^ other_stamp ^ expected;
     let (a, b) = (&old.slice, &new.slice);
     let rest = a.start ^ b.start
         | a.end ^ b.end
         | old.access.stages.bits() ^ new.access.stages.bits()
         | old.access.access.bits() ^ new.access.access.bits();
+    let resource = resource_difference(a.resource, b.resource, serials);
     u64::from(resource) | rest | u64::from(old.mode as u8 ^ new.mode as u8)
+}
+
+/// Whether two uploads write the same bytes.
+#[inline(always)]
+fn same_upload((was, old): (&Upload, &Batch), (is, new): (&Upload, &Batch), serials: u32) -> bool {
+    was.difference(is) | u64::from(resource_difference(old.resource, new.resource, serials)) == 0
+}
+
+/// The bits in which two resources differ. Transients are compared by their place among those of the frame: an id has the
+/// serial number of its frame beside it.
+#[inline(always)]
+fn resource_difference(old: Resource, new: Resource, serials: u32) -> u32 {
+    let parts = |resource| match resource {
+        Resource::Persistent(id) => (0u32, id.index, id.version),
+        Resource::Transient(id) => (1, id.index, id.frame),
+    };
+    let ((transient, index, stamp), (other, other_index, other_stamp)) = (parts(old), parts(new));
+    let expected = transient.wrapping_neg() & serials;
+    transient ^ other | index ^ other_index | stamp ^ other_stamp ^ expected
 }
 
 fn same_orders(old: &[Order], graph: &FrameGraph) -> bool {

@@ -157,7 +157,8 @@ impl Start {
         for u in &resolved.uses {
             self.do_use(u.local, (u.start, u.end), Done::new(u.pair, u.writes()));
         }
-        for (upload, &number) in graph.uploads.iter().zip(&resolved.upload_locals) {
+        for upload in &graph.uploads {
+            let number = resolved.local_of(upload);
             let Some(local) = resolved.locals.get(number as usize) else { continue };
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
             self.do_use(number, upload.range(local.size), Done::new(pair, true));

@@ -3,7 +3,7 @@
 use super::{Resolved, ResolvedUse, persistent};
 use crate::frame::{FrameGraph, Mode, Upload};
 use crate::pairs::PairId;
-use crate::resource::{Resource, ResourceSlice};
+use crate::resource::Resource;
 use crate::state::GraphState;
 
 /// What is known of a frame's uploads together.
@@ -24,8 +24,8 @@ impl Together {
     pub(super) const NONE: Self = Together { ascend: true, starts: 0, mixed: false, last: (0, 0) };
 }
 
-/// Resolves uploads to one persistent buffer that nothing is wrong with, the first of `rest`, which are declared one after
-/// the other. Returns how many: none if the first has to be looked at closely.
+/// Resolves uploads that nothing is wrong with, the first of `rest`, which are of one batch and to a persistent buffer.
+/// Returns how many: none if the first has to be looked at closely.
 #[inline]
 pub(super) fn uploads(
     graph: &FrameGraph,
@@ -35,7 +35,9 @@ pub(super) fn uploads(
     out: &mut Resolved,
 ) -> usize {
     let (Some(first), Some(very_first)) = (rest.first(), graph.uploads.first()) else { return 0 };
-    let Resource::Persistent(id) = first.to.slice.resource else { return 0 };
+    let declared = graph.declared();
+    let (batch, host) = (declared.batch_of(first), declared.batch_of(very_first).buffer);
+    let Resource::Persistent(id) = batch.resource else { return 0 };
     let Some(local) = persistent(state, id, out) else { return 0 };
     let of = &mut out.locals[local as usize];
     if !state.pairs.facts(pair).plainly_allowed(Mode::Overwrite, of.usage) {
@@ -45,41 +47,54 @@ pub(super) fn uploads(
         of.tangle();
     }
     let (size, most) = (of.size, u64::MAX - of.size);
-    let Together { mut ascend, mut starts, mut mixed, last: (last_local, last) } = out.together;
+    let Together { mut ascend, mut starts, mixed, last: (last_local, last) } = out.together;
     ascend &= last_local <= local;
     let mut last = if last_local == local { last } else { 0 };
-    let (first_start, host) = (very_first.to.slice.start, very_first.buffer);
-    let mut hosts = 0;
+    let first_start = very_first.start;
     let mut fine = 0;
     for upload in rest {
-        let ResourceSlice { resource, start, end } = upload.to.slice;
-        let end = if end == ResourceSlice::WHOLE { size } else { end };
+        let (start, end) = upload.range(size);
         let is_plain = start < end && end <= size && upload.offset <= most;
-        if !is_plain || resource != Resource::Persistent(id) {
+        if !is_plain {
             break;
         }
         ascend &= last <= start;
         last = start;
         starts |= start ^ first_start;
-        hosts |= upload.buffer ^ host;
         fine += 1;
     }
-    mixed |= hosts != 0;
-    out.together = Together { ascend, starts, mixed, last: (local, last) };
-    out.upload_locals.resize(out.upload_locals.len() + fine, local);
+    out.together = Together { ascend, starts, mixed: mixed | (batch.buffer != host), last: (local, last) };
+    out.enter_batch(first, local);
     fine
 }
 
 impl Resolved {
+    /// Notes the local resource of an upload, and of all others of its batch.
+    #[inline]
+    pub(super) fn enter_batch(&mut self, upload: &Upload, local: u32) {
+        // Batches come one after the other.
+        if self.batch_locals.len() <= upload.batch as usize {
+            self.batch_locals.push(local);
+        }
+    }
+
+    /// The local resource of an upload.
+    #[inline]
+    pub(crate) fn local_of(&self, upload: &Upload) -> u32 {
+        self.batch_locals[upload.batch as usize]
+    }
+
     /// Resolves the use of each upload, for phases that look at single ones.
     pub(crate) fn settle_uploads(&mut self, graph: &FrameGraph) {
-        let (locals, pair) = (&self.locals, self.upload_pairs[0]);
-        let resolve = |(upload, &local): (&Upload, &u32)| {
-            let size = locals.get(local as usize).map_or(0, |l| l.size);
+        let pair = self.upload_pairs[0];
+        let mut uploads = std::mem::take(&mut self.uploads);
+        uploads.clear();
+        uploads.extend(graph.uploads.iter().map(|upload| {
+            let local = self.local_of(upload);
+            let size = self.locals.get(local as usize).map_or(0, |l| l.size);
             let (start, end) = upload.range(size);
             ResolvedUse { start, end, local, pair, mode: Mode::Overwrite, whole: end - start == size }
-        };
-        self.uploads.clear();
-        self.uploads.extend(graph.uploads.iter().zip(&self.upload_locals).map(resolve));
+        }));
+        self.uploads = uploads;
     }
 }
