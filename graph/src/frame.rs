@@ -10,8 +10,8 @@ mod uploads;
 use crate::access::{Access, BufferUsage, Queue};
 use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
 pub(crate) use declared::Declared;
-use uploads::Place;
 pub(crate) use uploads::{Batch, Entry, Run, Upload};
+use uploads::{OpenBatch, Place};
 
 /// How a pass uses a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,8 +166,8 @@ pub struct FrameGraph {
     batches: Vec<Batch>,
     /// Where uploads are among the nodes.
     runs: Vec<Run>,
-    /// The resource and the staging buffer of the last batch, if the last node is one of it.
-    open: Option<(Resource, u32)>,
+    /// What the last batch is of, if the last node is one of it.
+    open: OpenBatch,
     pub(crate) transients: Vec<TransientDesc>,
     pub(crate) orders: Vec<Order>,
     /// What the host writes directly, see [`FrameGraph::host_write`].
@@ -196,7 +196,7 @@ impl FrameGraph {
         self.uploads.clear();
         self.batches.clear();
         self.runs.clear();
-        self.open = None;
+        self.open = OpenBatch::NONE;
         self.transients.clear();
         self.orders.clear();
         self.host_writes.clear();
@@ -445,7 +445,7 @@ impl FrameGraph {
     #[inline]
     fn push(&mut self, node: Node) -> PassId {
         let id = PassId { index: index(self.len()), frame: self.serial };
-        self.open = None;
+        self.open = OpenBatch::NONE;
         self.nodes.push(node);
         id
     }

@@ -2,7 +2,7 @@
 
 use super::{Declared, FrameGraph, Mode, Node, NodeKind, PassId, Use};
 use crate::access::Access;
-use crate::resource::{HostSlice, Resource, ResourceSlice};
+use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
 
 /// A declared upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,30 @@ pub(crate) struct Batch {
     pub(crate) buffer: u32,
     /// Position of the first in [`FrameGraph::uploads`].
     first: u32,
+}
+
+/// The batch that the next upload may be one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OpenBatch {
+    resource: Resource,
+    buffer: u32,
+    /// Its position.
+    number: u32,
+}
+
+impl OpenBatch {
+    /// None. No frame has so many transients.
+    pub(super) const NONE: Self = OpenBatch {
+        resource: Resource::Transient(TransientId { index: u32::MAX, frame: 0 }),
+        buffer: 0,
+        number: 0,
+    };
+}
+
+impl Default for OpenBatch {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl Upload {
@@ -103,20 +127,21 @@ impl FrameGraph {
         let ResourceSlice { resource, start, end } = to.into();
         let upload = self.uploads.len() as u32;
         let node = self.nodes.len() as u32 + upload;
-        if self.open != Some((resource, from.buffer)) {
+        if (self.open.resource, self.open.buffer) != (resource, from.buffer) {
             self.begin_batch(Batch { resource, buffer: from.buffer, first: upload });
         }
-        let batch = self.batches.len() as u32 - 1;
+        let batch = self.open.number;
         self.uploads.push(Upload { start, end, offset: from.offset, node, batch });
         PassId { index: node, frame: self.serial }
     }
 
     #[inline(never)]
     fn begin_batch(&mut self, batch: Batch) {
-        if self.open.replace((batch.resource, batch.buffer)).is_none() {
-            let upload = batch.first;
+        let Batch { resource, buffer, first: upload } = batch;
+        if self.open == OpenBatch::NONE {
             self.runs.push(Run { node: self.nodes.len() as u32 + upload, upload });
         }
+        self.open = OpenBatch { resource, buffer, number: self.batches.len() as u32 };
         self.batches.push(batch);
     }
 
@@ -127,7 +152,11 @@ impl FrameGraph {
         self.batches.truncate(self.uploads.last().map_or(0, |last| last.batch as usize + 1));
         let next = self.len();
         let last = self.uploads.last().filter(|last| last.node as usize + 1 == next).and(self.batches.last());
-        self.open = last.map(|batch| (batch.resource, batch.buffer));
+        self.open = last.map_or(OpenBatch::NONE, |batch| OpenBatch {
+            resource: batch.resource,
+            buffer: batch.buffer,
+            number: self.batches.len() as u32 - 1,
+        });
     }
 
     /// Where the bytes of an upload are.
@@ -182,7 +211,6 @@ impl Declared<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::TransientId;
 
     /// What a node does, and the first byte of its first use.
     fn said(frame: &FrameGraph, index: usize) -> (u32, u64) {

@@ -185,7 +185,7 @@ fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
 /// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
 /// the lower. Returns how many bits the former has; none if it has too many.
 fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &mut Vec<u64>) -> Option<u32> {
-    let differ = resolved.together.starts;
+    let differ = resolved.together.differ();
     let low = differ.trailing_zeros().min(u64::BITS - 1);
     let width = u64::BITS - (differ >> low).leading_zeros();
     let locals = usize::BITS - resolved.locals.len().saturating_sub(1).leading_zeros();

@@ -7,21 +7,63 @@ use crate::resource::Resource;
 use crate::state::GraphState;
 
 /// What is known of a frame's uploads together.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Together {
     /// Whether they ascend by local resource and start.
     pub(crate) ascend: bool,
-    /// Bits in which their starts differ.
-    pub(crate) starts: u64,
     /// Whether they come from several staging buffers.
     pub(crate) mixed: bool,
+    /// Bits that are set in the start of one of them, and of each.
+    any: u64,
+    all: u64,
     /// Local resource and start of the last.
     last: (u32, u64),
 }
 
 impl Together {
     /// Of no uploads.
-    pub(super) const NONE: Self = Together { ascend: true, starts: 0, mixed: false, last: (0, 0) };
+    pub(super) const NONE: Self =
+        Together { ascend: true, mixed: false, any: 0, all: u64::MAX, last: (0, 0) };
+
+    /// Bits in which their starts differ.
+    pub(crate) fn differ(&self) -> u64 {
+        self.any & !self.all
+    }
+
+    /// Takes in uploads to a resource of `size` bytes, the first of some, as long as nothing is wrong with them. Returns how
+    /// many.
+    #[inline(never)]
+    fn add(&mut self, uploads: &[Upload], (local, size): (u32, u64)) -> usize {
+        let Together { mut ascend, mut any, mut all, last: (last_local, last), .. } = *self;
+        ascend &= last_local <= local;
+        let mut last = if last_local == local { last } else { 0 };
+        let (mut fine, mut offsets) = (0, 0);
+        for upload in uploads {
+            let (start, end) = upload.range(size);
+            if !(start < end && end <= size) {
+                break;
+            }
+            ascend &= last <= start;
+            last = start;
+            any |= start;
+            all &= start;
+            offsets |= upload.offset;
+            fine += 1;
+        }
+        *self = Together { ascend, any, all, last: (local, last), ..*self };
+        let most = u64::MAX - size;
+        if offsets <= most {
+            return fine;
+        }
+        // One of them may be as well.
+        uploads.iter().take(fine).position(|upload| upload.offset > most).unwrap_or(fine)
+    }
+}
+
+impl Default for Together {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 /// Resolves uploads that nothing is wrong with, the first of `rest`, which are of one batch and to a persistent buffer.
@@ -46,24 +88,9 @@ pub(super) fn uploads(
     if of.read() {
         of.tangle();
     }
-    let (size, most) = (of.size, u64::MAX - of.size);
-    let Together { mut ascend, mut starts, mixed, last: (last_local, last) } = out.together;
-    ascend &= last_local <= local;
-    let mut last = if last_local == local { last } else { 0 };
-    let first_start = very_first.start;
-    let mut fine = 0;
-    for upload in rest {
-        let (start, end) = upload.range(size);
-        let is_plain = start < end && end <= size && upload.offset <= most;
-        if !is_plain {
-            break;
-        }
-        ascend &= last <= start;
-        last = start;
-        starts |= start ^ first_start;
-        fine += 1;
-    }
-    out.together = Together { ascend, starts, mixed: mixed | (batch.buffer != host), last: (local, last) };
+    let of = (local, of.size);
+    out.together.mixed |= batch.buffer != host;
+    let fine = out.together.add(rest, of);
     out.enter_batch(first, local);
     fine
 }
