@@ -99,7 +99,7 @@ fn check(sequence: &Sequence, tally: &mut Tally) {
     assert!(hazards.is_empty(), "{}\nsee the test target `oracle`", hazards[0]);
     tally.sequences += 1;
     for (k, planned) in sequence.frames.iter().enumerate() {
-        tally.scattered += planned.schedule.scatters.len() as u64;
+        tally.scattered += planned.schedule.scatter_region_count() as u64;
         for (part, what, mutant) in mutants(&planned.schedule) {
             *tally.total.entry(part).or_default() += 1;
             if sequence.run(Some((k, &mutant)), false).hazards.is_empty() {

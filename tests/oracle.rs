@@ -48,7 +48,7 @@ fn check(case: &Case, tally: &mut Tally) -> Result<(), String> {
         tally.frames += 1;
         tally.passes += planned.graph.len() as u64;
         tally.calls += calls as u64;
-        tally.scattered += planned.schedule.scatters.len() as u64;
+        tally.scattered += planned.schedule.scatter_region_count() as u64;
     }
     let expected = reference::run(&sequence.case);
     for adversary in [None, Some(adversary_of(&sequence.case))] {

@@ -28,7 +28,7 @@ pub use planner::{PlanChange, PlanOptions, PlanOrigin, Planner};
 pub use resource::{BufferDesc, HostSlice, Resource, ResourceId, ResourceSlice, TransientId};
 pub use schedule::{
     BarrierCall, BarrierEntry, BufferRef, Cause, Command, CommandList, CopyRegion, CullReason, Culled,
-    HazardKind, HostRead, OwnershipTransfer, Party, Placed, ScatterRegion, Schedule, Trimmed,
+    HazardKind, HostRead, OwnershipTransfer, Party, Placed, ScatterPart, ScatterRegion, Schedule, Trimmed,
 };
 pub use state::GraphState;
 pub use uploads::{UploadChoice, UploadCosts, UploadRule};

@@ -24,11 +24,11 @@ pub struct Schedule {
     /// families use are shared, and it plans for one queue.
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub transfers: Vec<OwnershipTransfer>,
-    /// Copy regions of all copy commands.
+    /// Regions of all copy commands and scatters.
     pub regions: Vec<CopyRegion>,
-    /// Regions of all scatters.
+    /// What scatters move, by pair of buffers.
     #[cfg_attr(feature = "json", serde(default, skip_serializing_if = "Vec::is_empty"))]
-    pub scatters: Vec<ScatterRegion>,
+    pub scatters: Vec<ScatterPart>,
     /// How uploads travel, and why.
     #[cfg_attr(feature = "json", serde(default))]
     pub uploads: UploadChoice,
@@ -75,10 +75,24 @@ impl Schedule {
         self.regions.get(range(regions)).unwrap_or(&[])
     }
 
-    /// The regions of a scatter.
+    /// The parts of a scatter.
     #[must_use]
-    pub fn scatters_of(&self, regions: &Range<u32>) -> &[ScatterRegion] {
-        self.scatters.get(range(regions)).unwrap_or(&[])
+    pub fn scatters_of(&self, parts: &Range<u32>) -> &[ScatterPart] {
+        self.scatters.get(range(parts)).unwrap_or(&[])
+    }
+
+    /// The regions of a scatter, each with its buffers.
+    pub fn scattered_by(&self, parts: &Range<u32>) -> impl Iterator<Item = ScatterRegion> + '_ {
+        self.scatters_of(parts).iter().flat_map(|part| {
+            let regions = self.regions_of(&part.regions).iter();
+            regions.map(|&region| ScatterRegion { from: part.from, to: part.to, region })
+        })
+    }
+
+    /// Regions of all scatters.
+    #[must_use]
+    pub fn scatter_region_count(&self) -> usize {
+        self.scatters.iter().map(|part| part.regions.len()).sum()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -121,7 +135,7 @@ pub enum Command {
     Barrier(u32),
     /// Runs what the caller recorded for the node at this position of the frame.
     Pass(u32),
-    /// One `vkCmdCopyBuffer`.
+    /// One `vkCmdCopyBuffer2`.
     Copy {
         /// Source buffer.
         from: BufferRef,
@@ -134,7 +148,7 @@ pub enum Command {
     /// place, `COMPUTE_SHADER` with `SHADER_STORAGE_READ` and `SHADER_STORAGE_WRITE`.
     Scatter {
         /// Positions in [`Schedule::scatters`]; disjoint at their destinations.
-        regions: Range<u32>,
+        parts: Range<u32>,
     },
     /// One `vkCmdFillBuffer`.
     Fill {
@@ -175,9 +189,20 @@ pub struct CopyRegion {
     pub merged: u32,
 }
 
+/// What a scatter moves from one buffer to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+pub struct ScatterPart {
+    /// Source buffer.
+    pub from: BufferRef,
+    /// Destination buffer.
+    pub to: BufferRef,
+    /// Positions in [`Schedule::regions`]; ascending by destination.
+    pub regions: Range<u32>,
+}
+
 /// One region of a scatter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScatterRegion {
     /// Source buffer.
     pub from: BufferRef,

@@ -56,10 +56,9 @@ pub(super) fn step_of(input: MkRecordInput<'_, DummyBackend>, node: u32) -> Opti
         Command::Copy { from, to: there, regions } if *there == local && *from == source => {
             schedule.regions_of(regions).iter().any(is_part)
         }
-        Command::Scatter { regions } => schedule
-            .scatters_of(regions)
-            .iter()
-            .any(|s| (s.from, s.to) == (source, local) && is_part(&s.region)),
+        Command::Scatter { parts } => {
+            schedule.scattered_by(parts).any(|s| (s.from, s.to) == (source, local) && is_part(&s.region))
+        }
         _ => false,
     })
 }

@@ -197,9 +197,9 @@ impl Recorded {
                     to: self.buffer(*to, input)?,
                     regions: append(&mut self.regions, schedule.regions_of(regions)),
                 },
-                Command::Scatter { regions } => {
+                Command::Scatter { parts } => {
                     let start = self.scatters.len();
-                    for s in schedule.scatters_of(regions) {
+                    for s in schedule.scattered_by(parts) {
                         let (from, to) = (self.buffer(s.from, input)?, self.buffer(s.to, input)?);
                         self.scatters.push(Scattered { from, to, region: s.region });
                     }

@@ -155,7 +155,7 @@ pub(super) unsafe fn record(
     let Some(recorder) = &mut recording.recorder else { return Err(refused("record", "no recorder")) };
     let (pool, scratch, table) = (&mut recorder.pool, &mut recorder.scratch, &mut recorder.table);
     let commands = pool.commands();
-    let scatter = match scatter::pieces(&input.schedule.scatters) {
+    let scatter = match scatter::pieces(input.schedule) {
         0 => None,
         pieces => {
             // SAFETY: the recorder's last submission is done, or it was never submitted.
@@ -178,10 +178,10 @@ pub(super) unsafe fn record(
                 // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
                 unsafe { scratch.copies.copy(gpu, commands, from, to, regions) };
             }
-            Command::Scatter { regions } => {
+            Command::Scatter { parts } => {
                 let Some(scatter) = &scatter else { return Err(misfit()) };
                 gpu.debug.begin(commands, &mut scratch.name, "scatter uploads");
-                let filled = table.fill(&input, input.schedule.scatters_of(regions))?;
+                let filled = table.fill(&input, input.schedule.scatters_of(parts))?;
                 scatter.dispatch(commands, &filled);
                 gpu.debug.end(commands);
             }

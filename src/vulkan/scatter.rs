@@ -8,7 +8,7 @@ use super::result::refused;
 use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType, MkRecordInput};
 use ash::vk;
-use memkit_graph::{BufferRef, BufferUsage, ScatterRegion};
+use memkit_graph::{BufferRef, BufferUsage, CopyRegion, ScatterPart, Schedule};
 use std::sync::Arc;
 
 const SHADER: &[u8] = include_bytes!("shaders/scatter.spv");
@@ -36,6 +36,7 @@ const GROUP: u32 = 4;
 const GROUPS: u32 = 65_535;
 
 /// Takes a region apart. All but its first and last piece begin and end with whole blocks.
+#[inline(always)]
 fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
     let mut done = 0;
     let mut room = PIECE - to % BLOCK;
@@ -48,11 +49,15 @@ fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
     }
 }
 
-/// The most pieces that regions come apart into.
-pub(super) fn pieces(regions: &[ScatterRegion]) -> usize {
-    let of = |r: &ScatterRegion| (r.region.size + BLOCK - 1).div_ceil(PIECE);
-    let sum = regions.iter().map(of).fold(0, u64::saturating_add);
-    usize::try_from(sum).unwrap_or(usize::MAX)
+/// The most pieces that the scatters of a schedule come apart into.
+pub(super) fn pieces(schedule: &Schedule) -> usize {
+    // A region, with what comes before its first block, has less than a piece more than its bytes take.
+    let most = schedule.scatters.iter().fold(0u64, |sum, part| {
+        let regions = schedule.regions_of(&part.regions);
+        let bytes = regions.iter().map(|r| r.size.saturating_add(BLOCK - 1)).fold(0, u64::saturating_add);
+        sum.saturating_add(regions.len() as u64).saturating_add(bytes / PIECE)
+    });
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// Where the pieces of all scatters of one recording are. Reused with the recorder, and grown when it has to be.
@@ -111,38 +116,39 @@ impl Table {
     pub(super) fn fill(
         &mut self,
         input: &MkRecordInput<'_, VulkanBackend>,
-        regions: &[ScatterRegion],
+        parts: &[ScatterPart],
     ) -> Result<Filled, MkError> {
         let address = |at: BufferRef| input.buffer(at).and_then(|b| b.any_address()).ok_or_else(misfit);
         let first = self.used;
-        // Neighbours mostly read the same staging buffer, and often write the same buffer.
-        let mut last: Option<(BufferRef, u64, BufferRef, u64)> = None;
-        for s in regions {
-            let (from, to) = match last {
-                Some((from, at, to, there)) if (from, to) == (s.from, s.to) => (at, there),
-                Some((from, at, ..)) if from == s.from => (at, address(s.to)?),
-                _ => (address(s.from)?, address(s.to)?),
+        // Neighbours mostly read the same staging buffer.
+        let mut last = None;
+        for part in parts {
+            let from = match last {
+                Some((from, at)) if from == part.from => at,
+                _ => address(part.from)?,
             };
-            last = Some((s.from, from, s.to, to));
-            self.push(to + s.region.dst, from + s.region.src, s.region.size)?;
+            last = Some((part.from, from));
+            self.push((from, address(part.to)?), input.schedule.regions_of(&part.regions))?;
         }
         self.filled(first)
     }
 
-    /// Adds the pieces of a region, given by address.
-    pub(super) fn push(&mut self, to: u64, from: u64, size: u64) -> Result<(), MkError> {
+    /// Adds the pieces of regions, from and to buffers at these addresses.
+    pub(super) fn push(&mut self, (from, to): (u64, u64), regions: &[CopyRegion]) -> Result<(), MkError> {
         let at = self.buffer.as_ref().and_then(VulkanBuffer::mapped).ok_or_else(misfit)?.cast::<Piece>();
-        let mut fits = true;
-        split(to, from, size, |piece| {
-            fits &= self.used < self.room;
-            if fits {
-                // SAFETY: the buffer is mapped, with room for `room` pieces, at an address aligned as all buffers are,
-                // and no one else uses it.
-                unsafe { at.add(self.used).write(piece) };
-                self.used += 1;
-            }
-        });
-        if fits { Ok(()) } else { Err(misfit()) }
+        let (mut used, room) = (self.used, self.room);
+        for region in regions {
+            split(to + region.dst, from + region.src, region.size, |piece| {
+                if used < room {
+                    // SAFETY: the buffer is mapped, with room for `room` pieces, at an address aligned as all buffers
+                    // are, and no one else uses it.
+                    unsafe { at.add(used).write(piece) };
+                }
+                used += 1;
+            });
+        }
+        self.used = used.min(room);
+        if used <= room { Ok(()) } else { Err(misfit()) }
     }
 
     /// All pieces from `first` on.
@@ -243,11 +249,13 @@ impl Drop for Scatter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memkit_graph::CopyRegion;
 
-    fn region(size: u64) -> ScatterRegion {
-        let region = CopyRegion { src: 0, dst: 0, size, node: 0, merged: 1 };
-        ScatterRegion { from: BufferRef::Host(0), to: BufferRef::Local(0), region }
+    fn of_one(size: u64) -> Schedule {
+        Schedule {
+            regions: vec![CopyRegion { src: 0, dst: 0, size, node: 0, merged: 1 }],
+            scatters: vec![ScatterPart { from: BufferRef::Host(0), to: BufferRef::Local(0), regions: 0..1 }],
+            ..Schedule::default()
+        }
     }
 
     #[test]
@@ -264,7 +272,7 @@ mod tests {
                     count += 1;
                 });
                 assert_eq!(next, (to + size, 7 + size));
-                assert!(count <= pieces(&[region(size)]), "{to} {size}: {count}");
+                assert!(count <= pieces(&of_one(size)), "{to} {size}: {count}");
             }
         }
     }

@@ -13,7 +13,7 @@ use super::*;
 use crate::{MkMemoryType, MkTransient};
 use memkit_graph::{
     AccessFlags, BarrierCall, BarrierEntry, BufferRef, BufferUsage, Command, CommandList, CopyRegion,
-    FrameGraph, ScatterRegion, Schedule, Stages,
+    FrameGraph, ScatterPart, ScatterRegion, Schedule, Stages,
 };
 use std::process::Command as Process;
 
@@ -124,9 +124,13 @@ impl Plan {
 
     fn scatter(&mut self, regions: &[ScatterRegion]) {
         let start = self.schedule.scatters.len() as u32;
-        self.schedule.scatters.extend(regions);
-        let regions = start..self.schedule.scatters.len() as u32;
-        self.push(Command::Scatter { regions });
+        for &ScatterRegion { from, to, region } in regions {
+            let at = self.schedule.regions.len() as u32;
+            self.schedule.regions.push(region);
+            self.schedule.scatters.push(ScatterPart { from, to, regions: at..at + 1 });
+        }
+        let parts = start..self.schedule.scatters.len() as u32;
+        self.push(Command::Scatter { parts });
     }
 
     fn fill(&mut self, to: BufferRef, size: u64, value: u32) {

@@ -247,9 +247,7 @@ fn staged(schedule: &Schedule) -> impl Iterator<Item = (u32, CopyRegion)> {
             Command::Copy { from, regions, .. } => {
                 schedule.regions_of(regions).iter().map(|r| (*from, *r)).collect()
             }
-            Command::Scatter { regions } => {
-                schedule.scatters_of(regions).iter().map(|s| (s.from, s.region)).collect()
-            }
+            Command::Scatter { parts } => schedule.scattered_by(parts).map(|s| (s.from, s.region)).collect(),
             _ => Vec::new(),
         };
         list.into_iter().filter_map(|(from, region)| match from {

@@ -62,7 +62,7 @@ fn check(case: &Case, device: &mut Device, tally: &mut Tally) -> Result<(), Stri
     tally.frames += sequence.frames.len() as u64;
     tally.passes += sequence.frames.iter().map(|f| f.graph.len() as u64).sum::<u64>();
     tally.barriers += sequence.frames.iter().map(|f| f.schedule.barriers.len() as u64).sum::<u64>();
-    tally.scattered += sequence.frames.iter().map(|f| f.schedule.scatters.len() as u64).sum::<u64>();
+    tally.scattered += sequence.frames.iter().map(|f| f.schedule.scatter_region_count() as u64).sum::<u64>();
     for (name, n) in outcome.acts {
         *tally.acts.entry(name).or_default() += n;
     }

@@ -11,7 +11,7 @@ use crate::access::{Access, AccessFlags, BufferUsage};
 use crate::frame::{FrameGraph, Mode, NodeKind, PassId};
 use crate::planner::uploads::SCATTER_WRITE;
 use crate::resource::{Resource, ResourceSlice};
-use crate::schedule::{Cause, Command, Schedule};
+use crate::schedule::{Cause, Command, CopyRegion, Schedule};
 use crate::state::GraphState;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -259,9 +259,9 @@ fn queues(dump: &FrameDump, schedule: &Schedule) -> Vec<QueueDump> {
                         let regions = pieces.regions(schedule.regions_of(regions), into.level, *from, *to);
                         into.commands.push(CommandDump::Copy { from: *from, to: *to, regions });
                     }
-                    Command::Scatter { regions } => {
+                    Command::Scatter { parts } => {
                         let into = current(&mut levels, None);
-                        let regions = pieces.scatters(schedule.scatters_of(regions), into.level);
+                        let regions = pieces.scatters(schedule.scattered_by(parts), into.level);
                         into.commands.push(CommandDump::Scatter { regions });
                     }
                     Command::Fill { to, offset, size, value } => {
@@ -355,15 +355,18 @@ fn writers(dump: &FrameDump, resource: u32, range: &Range<u64>) -> Vec<u32> {
 
 fn planned_totals(declared: Totals, schedule: &Schedule) -> Totals {
     let commands = schedule.queues.iter().flat_map(|q| &q.commands);
-    let scattered = schedule.scatters.iter().map(|s| s.region.size);
+    let bytes = |regions: &[CopyRegion]| regions.iter().map(|r| r.size).fold(0, u64::saturating_add);
+    let scattered = schedule.scatters.iter().map(|part| bytes(schedule.regions_of(&part.regions)));
+    let scattered_bytes = scattered.fold(0, u64::saturating_add);
+    let scatter_regions = schedule.scatter_region_count();
     Totals {
         culled: at(schedule.culled.len()),
         copy_commands: at(commands.clone().filter(|c| matches!(c, Command::Copy { .. })).count()),
         scatters: at(commands.filter(|c| matches!(c, Command::Scatter { .. })).count()),
-        scatter_regions: at(schedule.scatters.len()),
-        scattered_bytes: scattered.fold(0, u64::saturating_add),
-        regions: at(schedule.regions.len()),
-        copied_bytes: schedule.regions.iter().fold(0, |sum: u64, r| sum.saturating_add(r.size)),
+        scatter_regions: at(scatter_regions),
+        scattered_bytes,
+        regions: at(schedule.regions.len() - scatter_regions),
+        copied_bytes: bytes(&schedule.regions).saturating_sub(scattered_bytes),
         barrier_calls: at(schedule.barriers.len()),
         barrier_entries: u32::try_from(len(&schedule.entries)).unwrap_or(u32::MAX),
         depth: at(schedule.depth()),

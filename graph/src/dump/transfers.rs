@@ -70,12 +70,16 @@ impl Pieces {
 
 impl Pieces {
     /// The regions of one scatter with the uploads they came from.
-    pub(super) fn scatters(&self, regions: &[ScatterRegion], level: u32) -> Vec<ScatterRegionDump> {
-        let one = |s: &ScatterRegion| {
+    pub(super) fn scatters(
+        &self,
+        regions: impl Iterator<Item = ScatterRegion>,
+        level: u32,
+    ) -> Vec<ScatterRegionDump> {
+        let one = |s: ScatterRegion| {
             let region = self.regions(&[s.region], level, s.from, s.to).pop()?;
             Some(ScatterRegionDump { from: s.from, to: s.to, region })
         };
-        regions.iter().filter_map(one).collect()
+        regions.filter_map(one).collect()
     }
 }
 

@@ -6,8 +6,12 @@
 
 /// Fewer than this are compared.
 const FEW: usize = 64;
-/// Most bits of one pass. The counters of a pass are on the stack.
-const DIGIT: u32 = 9;
+/// So many are worth the counters of long digits.
+const MANY: usize = 4096;
+/// Buckets of one pass, whose counters are on the stack, and those of many things. Two passes of the latter are enough for
+/// the places of 64 bytes in 256 MiB.
+const BUCKETS: usize = 1 << 9;
+const MANY_BUCKETS: usize = 1 << 11;
 
 /// Something to be sorted, by its position elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,17 +74,23 @@ fn by_digits<T: Item>(items: &mut Vec<T>, spare: &mut Vec<T>, low: u32, width: u
     // What is in it does not matter.
     spare.truncate(items.len());
     spare.resize(items.len(), first);
-    let passes = width.div_ceil(DIGIT).max(1);
+    match items.len() {
+        ..MANY => in_passes::<T, BUCKETS>(items, spare, low, width),
+        _ => in_passes::<T, MANY_BUCKETS>(items, spare, low, width),
+    }
+}
+
+fn in_passes<T: Item, const BUCKETS: usize>(items: &mut Vec<T>, spare: &mut Vec<T>, low: u32, width: u32) {
+    let passes = width.div_ceil(BUCKETS.ilog2()).max(1);
     let digit = width.div_ceil(passes);
     for pass in 0..passes {
-        distribute(items, spare, low + pass * digit, digit);
+        distribute::<T, BUCKETS>(items, spare, low + pass * digit, digit);
         std::mem::swap(items, spare);
     }
 }
 
 /// Moves items to `to`, by the `digit` bits of their keys from `shift` on.
-fn distribute<T: Item>(from: &[T], to: &mut [T], shift: u32, digit: u32) {
-    const BUCKETS: usize = 1 << DIGIT;
+fn distribute<T: Item, const BUCKETS: usize>(from: &[T], to: &mut [T], shift: u32, digit: u32) {
     let buckets = 1usize << digit;
     // Within the counters, whatever the digit.
     let bucket = |item: T| (item.key() >> shift) as usize & (buckets - 1) & (BUCKETS - 1);

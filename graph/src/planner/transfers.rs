@@ -7,7 +7,8 @@ use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
 use crate::frame::{Entry, FrameGraph, Node, NodeKind};
-use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterRegion, Schedule};
+use crate::schedule::{BufferRef, Command, CommandList, CopyRegion, ScatterPart, Schedule};
+use std::ops::Range;
 
 /// The memory the phase needs.
 #[derive(Debug, Default)]
@@ -47,8 +48,8 @@ pub(crate) fn run(
     let mut commands = std::mem::take(&mut schedule.queues[0].commands);
     scratch.sort_grouped(groups, levels);
     let mut grouped = 0;
-    // All that there is to do is to copy them.
-    let as_they_are = groups.alone && !groups.mixed() && schedule.uploads.scattered == 0;
+    // All that there is to do is to copy or scatter them.
+    let as_they_are = groups.alone && !groups.mixed();
     let last = if levels.is_empty() { 0 } else { levels.last() + 1 };
     let all = last.max(levels.host.map_or(0, |h| h + 1));
     if levels.only_passes {
@@ -59,7 +60,7 @@ pub(crate) fn run(
             commands.push(Command::Barrier(level - 1));
         }
         if as_they_are && levels.grouped == Some(level) {
-            emit_alone(groups, schedule, &mut commands);
+            emit_alone((resolved, groups), schedule, &mut commands);
             continue;
         }
         let nodes = levels.nodes(level);
@@ -74,9 +75,7 @@ pub(crate) fn run(
         let scattered = schedule.scatters.len() as u32;
         scratch.emit(schedule, &mut commands);
         scratch.emit_grouped((resolved, groups, levels), (level, &mut grouped), schedule, &mut commands);
-        if scattered < schedule.scatters.len() as u32 {
-            commands.push(Command::Scatter { regions: scattered..schedule.scatters.len() as u32 });
-        }
+        scatter(scattered, schedule, &mut commands);
         for &position in nodes {
             let index = positions.node(position);
             let Entry::Node(node) = graph.entry(index) else { continue };
@@ -220,7 +219,7 @@ impl Transfers {
     /// One copy command a pair of buffers, and what is scattered; regions adjacent on both sides become one.
     fn emit(&self, schedule: &mut Schedule, commands: &mut Vec<Command>) {
         let mut regions = self.order.iter().map(|item| &self.regions[item.index as usize]).peekable();
-        while let Some(first) = regions.next_if(|r| !r.scatter) {
+        while let Some(first) = regions.next() {
             let begin = schedule.regions.len();
             let mut last = first.alone();
             while let Some(r) = regions.next_if(|r| r.buffers() == first.buffers()) {
@@ -230,21 +229,34 @@ impl Transfers {
             }
             schedule.regions.push(last);
             let regions = begin as u32..schedule.regions.len() as u32;
-            commands.push(Command::Copy { from: first.from, to: first.to, regions });
-        }
-        let mut buffers = None;
-        for r in regions {
-            let last = schedule.scatters.last_mut().filter(|_| buffers == Some(r.buffers()));
-            if !last.is_some_and(|last| continues(&r.alone(), &mut last.region)) {
-                schedule.scatters.push(ScatterRegion { from: r.from, to: r.to, region: r.alone() });
-            }
-            buffers = Some(r.buffers());
+            move_regions((first.from, first.to, first.scatter), regions, schedule, commands);
         }
     }
 }
 
-/// The copy, or the scattered regions, of uploads from one staging buffer to one resource, ascending; regions adjacent
-/// on both sides become one.
+/// Copies regions from one buffer to another, or has them scattered at the end of the level.
+#[inline]
+fn move_regions(
+    (from, to, scatter): (BufferRef, BufferRef, bool),
+    regions: Range<u32>,
+    schedule: &mut Schedule,
+    commands: &mut Vec<Command>,
+) {
+    match scatter {
+        true => schedule.scatters.push(ScatterPart { from, to, regions }),
+        false => commands.push(Command::Copy { from, to, regions }),
+    }
+}
+
+/// Writes the scatter of a level, of the parts from this one on.
+fn scatter(first: u32, schedule: &Schedule, commands: &mut Vec<Command>) {
+    let parts = first..schedule.scatters.len() as u32;
+    if !parts.is_empty() {
+        commands.push(Command::Scatter { parts });
+    }
+}
+
+/// Writes the uploads from one staging buffer to one resource, ascending; regions adjacent on both sides become one.
 #[inline]
 fn emit_group<'a>(
     resolved: &Resolved,
@@ -253,23 +265,28 @@ fn emit_group<'a>(
     schedule: &mut Schedule,
     commands: &mut Vec<Command>,
 ) {
-    if resolved.locals[local as usize].scattered {
-        merge(uploads, |region| schedule.scatters.push(ScatterRegion { from, to, region }));
-        return;
-    }
     let begin = schedule.regions.len() as u32;
     merge(uploads, |region| schedule.regions.push(region));
-    commands.push(Command::Copy { from, to, regions: begin..schedule.regions.len() as u32 });
+    let regions = begin..schedule.regions.len() as u32;
+    let scatter = resolved.locals[local as usize].scattered;
+    move_regions((from, to, scatter), regions, schedule, commands);
 }
 
-/// Writes the copies of uploads that are alone in their frame, and merged already: their regions are the schedule's.
-fn emit_alone(groups: &mut Groups, schedule: &mut Schedule, commands: &mut Vec<Command>) {
+/// Writes uploads that are alone in their frame, and merged already: their regions are the schedule's.
+fn emit_alone(
+    (resolved, groups): (&Resolved, &mut Groups),
+    schedule: &mut Schedule,
+    commands: &mut Vec<Command>,
+) {
     let from = BufferRef::Host(groups.host(0));
-    commands.extend(groups.groups.iter().map(|group| {
+    for group in &groups.groups {
         let regions = group.range();
         let regions = regions.start as u32..regions.end as u32;
-        Command::Copy { from, to: BufferRef::Local(group.local), regions }
-    }));
+        let to = BufferRef::Local(group.local);
+        let scatter = resolved.locals[group.local as usize].scattered;
+        move_regions((from, to, scatter), regions, schedule, commands);
+    }
+    scatter(0, schedule, commands);
     std::mem::swap(&mut schedule.regions, &mut groups.uploads);
 }
 

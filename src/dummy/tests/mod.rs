@@ -16,7 +16,7 @@ use crate::{
 };
 use memkit_graph::{
     Access, BarrierCall, BarrierEntry, BufferDesc, BufferRef, Command, CommandList, CopyRegion, FrameGraph,
-    GraphState, HostRead, Mode, Resource, ResourceId, ResourceSlice, ScatterRegion, Schedule,
+    GraphState, HostRead, Mode, Resource, ResourceId, ResourceSlice, ScatterPart, Schedule,
 };
 use std::ops::Range;
 use std::time::Duration;
@@ -218,13 +218,17 @@ impl Frame {
     /// Regions: from, to, first byte in each, and size.
     fn scatter(mut self, regions: &[(usize, usize, u64, u64, u64)]) -> Self {
         let start = self.schedule.scatters.len() as u32;
-        self.schedule.scatters.extend(regions.iter().map(|&(from, to, src, dst, size)| ScatterRegion {
-            from: BufferRef::Local(from as u32),
-            to: BufferRef::Local(to as u32),
-            region: CopyRegion { src, dst, size, node: 0, merged: 1 },
-        }));
-        let regions = start..self.schedule.scatters.len() as u32;
-        self.command(Command::Scatter { regions })
+        for &(from, to, src, dst, size) in regions {
+            let at = self.schedule.regions.len() as u32;
+            self.schedule.regions.push(CopyRegion { src, dst, size, node: 0, merged: 1 });
+            self.schedule.scatters.push(ScatterPart {
+                from: BufferRef::Local(from as u32),
+                to: BufferRef::Local(to as u32),
+                regions: at..at + 1,
+            });
+        }
+        let parts = start..self.schedule.scatters.len() as u32;
+        self.command(Command::Scatter { parts })
     }
 
     fn fill(self, to: usize, range: Range<u64>, value: u32) -> Self {

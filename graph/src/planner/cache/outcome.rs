@@ -102,8 +102,9 @@ impl Outcome {
                 go(from, regions.get_mut(range).unwrap_or_default());
             }
         }
-        for scatter in scatters {
-            go(&mut scatter.from, std::slice::from_mut(&mut scatter.region));
+        for part in scatters {
+            let range = part.regions.start as usize..part.regions.end as usize;
+            go(&mut part.from, regions.get_mut(range).unwrap_or_default());
         }
     }
 
