@@ -26,6 +26,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     /// [`MkError::OutOfBounds`], [`MkError::StagingLimit`], [`MkError::OutOfMemory`], [`MkError::OutOfHostMemory`],
     /// [`MkError::ForeignHandle`], [`MkError::GpuDropped`], [`MkError::DeviceLost`], or what the backend says. The frame goes
     /// on without the upload.
+    #[inline]
     pub fn upload<'a, T: NoUninit>(
         &mut self,
         to: impl Into<MkSlice<'a>>,

@@ -10,7 +10,7 @@ use super::pool::CommandPool;
 use super::scatter::{Scatter, Table};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType};
 use ash::vk;
-use memkit_graph::{BufferUsage, CopyRegion, UploadCosts};
+use memkit_graph::{BufferUsage, UploadCosts};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -141,9 +141,7 @@ impl Bench {
         let (from, to) = from.any_address().zip(to.any_address()).ok_or_else(super::record::misfit)?;
         // SAFETY: every measurement before was waited for.
         unsafe { self.table.begin(&self.memory, SCATTERS.max(2 * LARGE / SMALL) as usize) }?;
-        let region = |i| CopyRegion { src: i * SMALL, dst: i * STRIDE, size, node: 0, merged: 1 };
-        let regions: Vec<_> = (0..regions).map(region).collect();
-        self.table.push((from, to), &regions)?;
+        self.table.push((0..regions).map(|i| (to + i * STRIDE, from + i * SMALL, size)))?;
         self.table.flush(&self.memory)?;
         let (filled, commands) = (self.table.filled(0)?, self.pool.commands());
         self.time(vk::PipelineStageFlags2::COMPUTE_SHADER, vk::AccessFlags2::SHADER_STORAGE_WRITE, || {

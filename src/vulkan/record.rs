@@ -174,7 +174,7 @@ pub(super) unsafe fn record(
             Command::Copy { from, to, regions } => {
                 let regions = input.schedule.regions.get(regions.start as usize..regions.end as usize);
                 let regions = regions.filter(|r| !r.is_empty()).ok_or_else(misfit)?;
-                let (from, to) = (raw(&input, *from)?, raw(&input, *to)?);
+                let (from, to) = (buffer(&input, *from)?.raw(), buffer(&input, *to)?.raw());
                 // SAFETY: commands are recorded; both buffers live and hold their regions, the caller says.
                 unsafe { scratch.copies.copy(gpu, commands, from, to, regions) };
             }
@@ -207,18 +207,17 @@ pub(super) unsafe fn record(
     Ok(recording)
 }
 
-fn buffer(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<VulkanBuffer, MkError> {
-    input.buffer(at).ok_or_else(misfit)
-}
-
-/// Copies come by the thousand: the handle alone.
+/// A buffer of the schedule. Copies come by the thousand, and need little of it.
 #[inline]
-fn raw(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<vk::Buffer, MkError> {
+pub(super) fn buffer<'a>(
+    input: &MkRecordInput<'a, VulkanBackend>,
+    at: BufferRef,
+) -> Result<&'a VulkanBuffer, MkError> {
     let (buffers, at) = match at {
         BufferRef::Local(at) => (input.buffers, at),
         BufferRef::Host(at) => (input.host_buffers, at),
     };
-    buffers.get(at as usize).map(VulkanBuffer::raw).ok_or_else(misfit)
+    buffers.get(at as usize).ok_or_else(misfit)
 }
 
 #[cold]

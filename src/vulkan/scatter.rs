@@ -3,12 +3,14 @@
 
 use super::device::Gpu;
 use super::memory::Memory;
-use super::record::misfit;
+use super::record::{buffer, misfit};
 use super::result::refused;
 use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType, MkRecordInput};
 use ash::vk;
-use memkit_graph::{BufferRef, BufferUsage, CopyRegion, ScatterPart, Schedule};
+use memkit_graph::{BufferRef, BufferUsage, ScatterPart, Schedule};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 const SHADER: &[u8] = include_bytes!("shaders/scatter.spv");
@@ -38,26 +40,33 @@ const GROUPS: u32 = 65_535;
 /// Takes a region apart. All but its first and last piece begin and end with whole blocks.
 #[inline(always)]
 fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
-    let mut done = 0;
-    let mut room = PIECE - to % BLOCK;
+    // At most a piece.
+    let piece = |at: u64, n: u64| Piece { to: to + at, from: from + at, size: n as u32, unused: 0 };
+    let mut done = PIECE - to % BLOCK;
+    if size <= done {
+        push(piece(0, size));
+        return;
+    }
+    push(piece(0, done));
     while done < size {
-        let n = room.min(size - done);
-        // At most a piece.
-        push(Piece { to: to + done, from: from + done, size: n as u32, unused: 0 });
+        let n = PIECE.min(size - done);
+        push(piece(done, n));
         done += n;
-        room = PIECE;
     }
 }
 
 /// The most pieces that the scatters of a schedule come apart into.
 pub(super) fn pieces(schedule: &Schedule) -> usize {
     // A region, with what comes before its first block, has less than a piece more than its bytes take.
-    let most = schedule.scatters.iter().fold(0u64, |sum, part| {
-        let regions = schedule.regions_of(&part.regions);
-        let bytes = regions.iter().map(|r| r.size.saturating_add(BLOCK - 1)).fold(0, u64::saturating_add);
-        sum.saturating_add(regions.len() as u64).saturating_add(bytes / PIECE)
-    });
-    usize::try_from(most).unwrap_or(usize::MAX)
+    let (mut regions, mut bytes) = (0u64, 0u64);
+    for part in &schedule.scatters {
+        for region in schedule.regions_of(&part.regions) {
+            bytes = bytes.saturating_add(region.size);
+            regions += 1;
+        }
+    }
+    let bytes = bytes.saturating_add(regions * (BLOCK - 1));
+    usize::try_from(regions + bytes / PIECE).unwrap_or(usize::MAX)
 }
 
 /// Where the pieces of all scatters of one recording are. Reused with the recorder, and grown when it has to be.
@@ -67,6 +76,34 @@ pub(super) struct Table {
     /// Pieces it has room for, and pieces in it.
     room: usize,
     used: usize,
+}
+
+/// Writes pieces to a table.
+struct Pen<'a> {
+    /// The first piece of the table.
+    at: NonNull<Piece>,
+    used: usize,
+    room: usize,
+    _table: PhantomData<&'a mut Table>,
+}
+
+impl Pen<'_> {
+    #[inline(always)]
+    fn write(&mut self, to: u64, from: u64, size: u64) {
+        split(to, from, size, |piece| {
+            if self.used < self.room {
+                // SAFETY: the table's buffer is mapped, with room for `room` pieces, at an address aligned as all buffers
+                // are, and no one else uses it: the table is borrowed.
+                unsafe { self.at.add(self.used).write(piece) };
+            }
+            self.used += 1;
+        });
+    }
+
+    /// How many pieces there are in the table now, if there was room for them.
+    fn end(self) -> Result<usize, MkError> {
+        if self.used <= self.room { Ok(self.used) } else { Err(misfit()) }
+    }
 }
 
 /// Pieces in a table, for one dispatch.
@@ -118,37 +155,31 @@ impl Table {
         input: &MkRecordInput<'_, VulkanBackend>,
         parts: &[ScatterPart],
     ) -> Result<Filled, MkError> {
-        let address = |at: BufferRef| input.buffer(at).and_then(|b| b.any_address()).ok_or_else(misfit);
+        let address = |at: BufferRef| buffer(input, at)?.any_address().ok_or_else(misfit);
         let first = self.used;
-        // Neighbours mostly read the same staging buffer.
-        let mut last = None;
+        let mut pen = self.pen()?;
         for part in parts {
-            let from = match last {
-                Some((from, at)) if from == part.from => at,
-                _ => address(part.from)?,
-            };
-            last = Some((part.from, from));
-            self.push((from, address(part.to)?), input.schedule.regions_of(&part.regions))?;
+            let (from, to) = (address(part.from)?, address(part.to)?);
+            for region in input.schedule.regions_of(&part.regions) {
+                pen.write(to + region.dst, from + region.src, region.size);
+            }
         }
+        self.used = pen.end()?;
         self.filled(first)
     }
 
-    /// Adds the pieces of regions, from and to buffers at these addresses.
-    pub(super) fn push(&mut self, (from, to): (u64, u64), regions: &[CopyRegion]) -> Result<(), MkError> {
-        let at = self.buffer.as_ref().and_then(VulkanBuffer::mapped).ok_or_else(misfit)?.cast::<Piece>();
-        let (mut used, room) = (self.used, self.room);
-        for region in regions {
-            split(to + region.dst, from + region.src, region.size, |piece| {
-                if used < room {
-                    // SAFETY: the buffer is mapped, with room for `room` pieces, at an address aligned as all buffers
-                    // are, and no one else uses it.
-                    unsafe { at.add(used).write(piece) };
-                }
-                used += 1;
-            });
-        }
-        self.used = used.min(room);
-        if used <= room { Ok(()) } else { Err(misfit()) }
+    /// Adds the pieces of regions, given by the addresses of their first bytes at the destination and in staging memory, and
+    /// their bytes.
+    pub(super) fn push(&mut self, regions: impl Iterator<Item = (u64, u64, u64)>) -> Result<(), MkError> {
+        let mut pen = self.pen()?;
+        regions.for_each(|(to, from, size)| pen.write(to, from, size));
+        self.used = pen.end()?;
+        Ok(())
+    }
+
+    fn pen(&mut self) -> Result<Pen<'_>, MkError> {
+        let at = self.buffer.as_ref().and_then(VulkanBuffer::mapped).ok_or_else(misfit)?.cast();
+        Ok(Pen { at, used: self.used, room: self.room, _table: PhantomData })
     }
 
     /// All pieces from `first` on.
@@ -249,6 +280,7 @@ impl Drop for Scatter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memkit_graph::CopyRegion;
 
     fn of_one(size: u64) -> Schedule {
         Schedule {
