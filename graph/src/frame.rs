@@ -64,6 +64,14 @@ pub struct Node {
     pub side_effects: bool,
 }
 
+impl Node {
+    /// Its uses, if it is no upload, among those of its frame.
+    #[inline]
+    pub(crate) fn uses_in<'a>(&self, uses: &'a [Use]) -> &'a [Use] {
+        uses.get(self.uses.0 as usize..self.uses.1 as usize).unwrap_or(&[])
+    }
+}
+
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]

@@ -28,15 +28,9 @@ impl<'a> Declared<'a> {
     pub(crate) fn uses_of(&self, entry: Entry<'_>) -> impl DoubleEndedIterator<Item = Use> + Clone + use<'a> {
         let (upload, uses) = match entry {
             Entry::Upload(number) => (self.uploads.get(number).map(|u| self.upload_use(u)), &[][..]),
-            Entry::Node(node) => (None, self.uses_in(node.uses)),
+            Entry::Node(node) => (None, node.uses_in(self.uses)),
         };
         upload.into_iter().chain(uses.iter().copied())
-    }
-
-    /// The uses at these positions.
-    #[inline]
-    pub(crate) fn uses_in(&self, (start, end): (u32, u32)) -> &'a [Use] {
-        self.uses.get(start as usize..end as usize).unwrap_or(&[])
     }
 
     /// How many nodes there are.

@@ -254,7 +254,7 @@ impl Walk<'_> {
         self.modes = 0;
         self.again = false;
         let first = self.out.uses.len();
-        for u in self.graph.declared().uses_in(node.uses) {
+        for u in node.uses_in(&self.graph.uses) {
             if node.queue.is_some() || self.plain(number, u).is_none() {
                 let resolved = self.other((node, number), u);
                 self.out.uses.push(resolved);
