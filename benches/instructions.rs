@@ -25,7 +25,7 @@ const FEW_PASSES: u64 = 300;
 const UPLOADS: [usize; 2] = [1000, 4000];
 /// Most instructions an upload among 1,000, on the calling thread, about a tenth above what was measured.
 const UPLOAD_LIMITS: [(UploadShape, u64); 4] =
-    [(UploadShape::U1, 430), (UploadShape::U2, 730), (UploadShape::U4, 335), (UploadShape::Read, 675)];
+    [(UploadShape::U1, 340), (UploadShape::U2, 730), (UploadShape::U4, 255), (UploadShape::Read, 625)];
 /// Most that an upload among the most may cost beside one among fewer, in percent.
 const GROWTH: u64 = 120;
 /// G1, planned with causes.

@@ -128,7 +128,7 @@ impl FrameGraph {
         let upload = self.uploads.len() as u32;
         let node = self.nodes.len() as u32 + upload;
         if (self.open.resource, self.open.buffer) != (resource, from.buffer) {
-            self.begin_batch(Batch { resource, buffer: from.buffer, first: upload });
+            self.begin_batch(resource, from.buffer);
         }
         let batch = self.open.number;
         self.uploads.push(Upload { start, end, offset: from.offset, node, batch });
@@ -136,13 +136,13 @@ impl FrameGraph {
     }
 
     #[inline(never)]
-    fn begin_batch(&mut self, batch: Batch) {
-        let Batch { resource, buffer, first: upload } = batch;
+    fn begin_batch(&mut self, resource: Resource, buffer: u32) {
+        let upload = self.uploads.len() as u32;
         if self.open == OpenBatch::NONE {
             self.runs.push(Run { node: self.nodes.len() as u32 + upload, upload });
         }
         self.open = OpenBatch { resource, buffer, number: self.batches.len() as u32 };
-        self.batches.push(batch);
+        self.batches.push(Batch { resource, buffer, first: upload });
     }
 
     /// Takes back the uploads from this one on.
