@@ -73,3 +73,36 @@ impl Collected {
         (self.begin, self.end) = (self.block.len(), self.block.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{DummyBackend, MkBufferUsage, MkFrame, MkGpu};
+
+    fn collected(frame: &MkFrame<'_, DummyBackend>) -> usize {
+        let collected = &frame.work.ws.collected;
+        collected.end - collected.begin
+    }
+
+    #[test]
+    fn small_uploads_to_whatever_is_uploaded_to_are_collected_until_a_large_one_comes() {
+        let gpu = MkGpu::new(DummyBackend::new());
+        let usage = MkBufferUsage::TRANSFER_DST | MkBufferUsage::STORAGE;
+        let [a, b] = [64, 1 << 20].map(|size| gpu.create_device_buffer(size, usage).unwrap());
+        let mut frame = gpu.begin_frame().unwrap();
+        let t = frame.transient("t", 64);
+        // There is no chunk yet.
+        frame.upload(&a, 0, &[1u8; 5]).unwrap();
+        assert_eq!(collected(&frame), 0);
+        frame.upload(a.id(), 5, &[2u8; 3]).unwrap();
+        frame.upload(t, 0, &[3u8; 7]).unwrap();
+        frame.upload(&a, 8, &[4u8; 2]).unwrap();
+        frame.upload(&b, 0, &[5u8; 4]).unwrap();
+        assert_eq!(collected(&frame), 16);
+        assert!(frame.upload(&a, 60, &[6u8; 5]).is_err());
+        assert_eq!(collected(&frame), 16);
+        frame.upload(&b, 4, &[7u8; 4096]).unwrap();
+        assert_eq!(collected(&frame), 0);
+        frame.submit().unwrap();
+        assert!(gpu.backend().take_hazards().is_empty());
+    }
+}

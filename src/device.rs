@@ -47,7 +47,7 @@ pub(crate) struct GpuLink {
     pub(crate) id: u32,
     pub(crate) device: Weak<dyn Device>,
     /// [`CLOSED`] and [`LOST`]; 0 as long as it can be used.
-    pub(crate) ended: AtomicU8,
+    state: AtomicU8,
     /// What handles dropped; taken up by the next call that has the core. Dropping a handle takes this lock alone, so
     /// that it can be done anywhere, on the device's own threads too.
     pub(crate) dropped: Mutex<Dropped>,
@@ -82,30 +82,34 @@ impl std::fmt::Debug for GpuRef {
 }
 
 impl GpuLink {
+    pub(crate) fn new(id: u32, device: Weak<dyn Device>) -> Self {
+        GpuLink { id, device, state: AtomicU8::new(0), dropped: Mutex::default() }
+    }
+
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.ended.load(Ordering::Acquire) & CLOSED != 0
+        self.state.load(Ordering::Acquire) & CLOSED != 0
     }
 
     #[inline]
     pub(crate) fn is_lost(&self) -> bool {
-        self.ended.load(Ordering::Acquire) & LOST != 0
+        self.state.load(Ordering::Acquire) & LOST != 0
     }
 
     /// Whether calls answer something else than `GpuDropped` or `DeviceLost`.
     #[inline]
     pub(crate) fn is_usable(&self) -> bool {
-        self.ended.load(Ordering::Acquire) == 0
+        self.state.load(Ordering::Acquire) == 0
     }
 
     /// The `MkGpu` is dropped.
     pub(crate) fn close(&self) {
-        self.ended.fetch_or(CLOSED, Ordering::Release);
+        self.state.fetch_or(CLOSED, Ordering::Release);
     }
 
     /// The device is lost.
     pub(crate) fn lose(&self) {
-        self.ended.fetch_or(LOST, Ordering::Release);
+        self.state.fetch_or(LOST, Ordering::Release);
     }
 }
 

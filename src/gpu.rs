@@ -2,7 +2,7 @@
 
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBuffer, MkDeviceBuffer, MkStagingBuffer};
-use crate::device::{Dropped, Ended, GpuLink, GpuRef, lock};
+use crate::device::{Ended, GpuLink, GpuRef, lock};
 use crate::method::Measured;
 use crate::readback::Readbacks;
 use crate::staging::Staging;
@@ -15,7 +15,7 @@ use memkit_graph::{BufferUsage, GraphState, ResourceId};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// How an [`MkGpu`] works.
@@ -210,12 +210,7 @@ impl<B: MkGpuBackend> MkGpu<B> {
             stats: Default::default(),
         };
         let inner = Arc::new_cyclic(|weak: &Weak<Inner<B>>| Inner {
-            link: GpuRef(Arc::new(GpuLink {
-                id: NEXT_GPU.fetch_add(1, Ordering::Relaxed),
-                device: weak.clone(),
-                ended: AtomicU8::new(0),
-                dropped: Mutex::new(Dropped::default()),
-            })),
+            link: GpuRef(Arc::new(GpuLink::new(NEXT_GPU.fetch_add(1, Ordering::Relaxed), weak.clone()))),
             config,
             core: Mutex::new(core),
             upload_costs: Mutex::default(),

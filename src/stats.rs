@@ -47,7 +47,7 @@ impl MkFrameStats {
             culled: schedule.culled.len(),
             uploads: graph.upload_count(),
             copy_commands: commands.clone().filter(|c| matches!(c, Command::Copy { .. })).count(),
-            regions: schedule.regions.len() - schedule.scatter_region_count(),
+            regions: schedule.copy_region_count(),
             scatters: commands.filter(|c| matches!(c, Command::Scatter { .. })).count(),
             scatter_regions: schedule.scatter_region_count(),
             barrier_calls: schedule.barriers.len(),

@@ -17,6 +17,7 @@ use crate::{MkBufferDesc, MkError, MkGpuConfig, MkMemoryType};
 use memkit_graph::{
     BufferUsage, FrameDump, FrameGraph, PlanOptions, Planner, Resource, ResourceId, UploadRule,
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ pub(crate) type RecordFn<B> =
 pub(crate) struct Workspace<B: MkGpuBackend> {
     pub(crate) name: String,
     pub(crate) number: u64,
-    /// No frame of any other `MkGpu` has the same.
+    /// No other frame has the same, of any `MkGpu`.
     pub(crate) stamp: u64,
     pub(crate) graph: FrameGraph,
     pub(crate) closures: Closures<RecordFn<B>>,
@@ -82,6 +83,14 @@ impl<B: MkGpuBackend> Workspace<B> {
         Workspace { planner: Planner::with_cache(config.plan_cache), ..Workspace::default() }
     }
 
+    /// Begins a frame.
+    fn begin(&mut self, number: u64) {
+        static NEXT_STAMP: AtomicU64 = AtomicU64::new(1);
+        self.graph.reset();
+        self.number = number;
+        self.stamp = NEXT_STAMP.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Writes what is collected to staging memory; callers hold the `MkGpu`.
     pub(crate) fn write_collected(&mut self) {
         self.collected.write(self.chunks.last_mut());
@@ -107,9 +116,7 @@ impl<B: MkGpuBackend> OpenWork<B> {
     pub(crate) fn open(inner: &Arc<Inner<B>>, number: u64) -> Self {
         let pooled = lock(&inner.core).workspaces.pop();
         let mut ws = pooled.unwrap_or_else(|| Workspace::new(&inner.config));
-        ws.graph.reset();
-        ws.number = number;
-        ws.stamp = u64::from(inner.link.id) << 40 | number;
+        ws.begin(number);
         OpenWork { inner: Arc::downgrade(inner), ws }
     }
 }
@@ -186,11 +193,10 @@ impl<B: MkGpuBackend> Inner<B> {
                 return Ok(());
             }
             let mut ws = core.workspaces.pop().unwrap_or_else(|| Workspace::new(&self.config));
-            ws.number = core.next_frame;
+            ws.begin(core.next_frame);
             core.next_frame += 1;
             ws
         };
-        ws.graph.reset();
         ws.name.clear();
         ws.name.push_str("transfers");
         let result = self.run(&mut ws, None);

@@ -10,6 +10,7 @@ use crate::inner::OwnBuffer;
 use crate::mapped::MappedAt;
 use crate::readback::{Block, CHUNK_SIZE, MkReadback};
 use crate::staging::{HeldChunk, Room};
+use crate::submit::Workspace;
 use crate::workers::Workers;
 use crate::{MkBackendBufferDesc, MkBufferDesc, MkError, MkMemoryType};
 use bytemuck::{AnyBitPattern, NoUninit};
@@ -53,15 +54,12 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     ) -> Option<()> {
         let Target::Buffer(buffer) = to.target else { return None };
         let is_small = (1..=SMALL).contains(&bytes.len());
-        let ws = &mut self.work.ws;
-        if !(is_small && buffer.is_kept_by(ws.stamp) && self.gpu.is_usable()) {
+        if !(is_small && buffer.is_kept_by(self.work.ws.stamp) && self.gpu.is_usable()) {
             return None;
         }
         let (start, end) = to.part(buffer.size, offset, bytes.len() as u64)?;
-        let (from, room) = ws.collected.take(bytes.len(), alignment)?;
-        ws.graph.upload(from, ResourceSlice { resource: buffer.id.into(), start, end });
-        room.copy_from_slice(bytes);
-        Some(())
+        let part = ResourceSlice { resource: buffer.id.into(), start, end };
+        self.collect(bytes, alignment, part).then_some(())
     }
 
     /// The first upload to a buffer, or any other.
@@ -72,38 +70,41 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         alignment: u64,
         (to, offset): (MkSlice<'_>, u64),
     ) -> Result<(), MkError> {
-        if to.gpu() == self.gpu.id {
-            self.keep(&to);
-            if self.upload_small(bytes, alignment, (&to, offset)).is_some() {
-                return Ok(());
-            }
+        if !self.gpu.is_usable() {
+            self.inner()?;
         }
-        self.upload_any(bytes, alignment, (to, offset))
+        let to = self.part(to, offset, bytes.len() as u64)?;
+        if bytes.len() <= SMALL && self.collect(bytes, alignment, to) {
+            return Ok(());
+        }
+        self.upload_any(bytes, alignment, to)
     }
 
-    /// Any upload.
+    /// Takes in a small upload, if there is room for what is to be written to the current chunk at once.
+    #[inline(always)]
+    fn collect(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> bool {
+        let Workspace { graph, collected, .. } = &mut self.work.ws;
+        let Some((from, room)) = collected.take(bytes.len(), alignment) else { return false };
+        graph.upload(from, to);
+        room.copy_from_slice(bytes);
+        true
+    }
+
+    /// An upload that is large, or for which there was no room.
     #[cold]
     #[inline(never)]
-    fn upload_any(
-        &mut self,
-        bytes: &[u8],
-        alignment: u64,
-        (to, offset): (MkSlice<'_>, u64),
-    ) -> Result<(), MkError> {
+    fn upload_any(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> Result<(), MkError> {
         // Held while staging memory is written: that memory lives as long as this.
         let inner = self.inner()?;
-        let to = self.part(to, offset, bytes.len() as u64)?;
         let ws = &mut self.work.ws;
         ws.write_collected();
         if let Some(chunk) = ws.chunks.last().filter(|_| bytes.len() <= SMALL) {
             ws.collected.begin(chunk);
-            if let Some((from, room)) = ws.collected.take(bytes.len(), alignment) {
-                ws.graph.upload(from, to);
-                room.copy_from_slice(bytes);
+            if self.collect(bytes, alignment, to) {
                 return Ok(());
             }
             // What is written next to the chunk goes where this would.
-            ws.collected.clear();
+            self.work.ws.collected.clear();
         }
         self.upload_in_parts(&inner, bytes, alignment, to)
     }

@@ -89,6 +89,12 @@ impl Schedule {
         })
     }
 
+    /// Regions of all copies.
+    #[must_use]
+    pub fn copy_region_count(&self) -> usize {
+        self.regions.len().saturating_sub(self.scatter_region_count())
+    }
+
     /// Regions of all scatters.
     #[must_use]
     pub fn scatter_region_count(&self) -> usize {
@@ -115,7 +121,7 @@ impl Schedule {
     }
 }
 
-fn range(r: &Range<u32>) -> Range<usize> {
+pub(crate) fn range(r: &Range<u32>) -> Range<usize> {
     r.start as usize..r.end as usize
 }
 
@@ -135,7 +141,7 @@ pub enum Command {
     Barrier(u32),
     /// Runs what the caller recorded for the node at this position of the frame.
     Pass(u32),
-    /// One `vkCmdCopyBuffer2`.
+    /// One `vkCmdCopyBuffer2`, or `vkCmdCopyBuffer` before Vulkan 1.3.
     Copy {
         /// Source buffer.
         from: BufferRef,

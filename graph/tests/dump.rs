@@ -412,6 +412,16 @@ fn a_thousand_uploads_read_like_one() {
 }
 
 #[test]
+fn a_scatter_of_more_regions_than_there_are_does_no_harm() {
+    let schedule = Schedule {
+        scatters: vec![ScatterPart { from: BufferRef::Host(0), to: BufferRef::Local(0), regions: 0..9 }],
+        ..Schedule::default()
+    };
+    let dump = FrameDump::new("odd", &FrameGraph::new(), &schedule, &GraphState::new());
+    assert_eq!((dump.totals.regions, dump.totals.copied_bytes, dump.totals.scattered_bytes), (0, 0, 0));
+}
+
+#[test]
 fn positions_that_lead_nowhere_are_shown_and_do_no_harm() {
     let mut dump = dump();
     dump.nodes.truncate(2);

@@ -4,13 +4,14 @@
 //! the host where its queue has none. Of several tries the fastest counts: what disturbs a measurement makes it longer.
 
 use super::VulkanBuffer;
+use super::copies::Copies;
 use super::device::Gpu;
 use super::memory::Memory;
 use super::pool::CommandPool;
 use super::scatter::{Scatter, Table};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType};
 use ash::vk;
-use memkit_graph::{BufferUsage, UploadCosts};
+use memkit_graph::{BufferUsage, CopyRegion, UploadCosts};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -126,12 +127,13 @@ impl Bench {
     /// The time of a copy of so many regions, in picoseconds.
     fn copy(&mut self, regions: u64, size: u64) -> Result<u64, MkError> {
         let (from, to) = self.buffers()?;
-        let region = |i| vk::BufferCopy { src_offset: i * SMALL, dst_offset: i * STRIDE, size };
+        let region = |i| CopyRegion { src: i * SMALL, dst: i * STRIDE, size, node: 0, merged: 1 };
         let regions: Vec<_> = (0..regions).map(region).collect();
         let (gpu, commands) = (Arc::clone(&self.gpu), self.pool.commands());
+        let mut copies = Copies::default();
         self.time(vk::PipelineStageFlags2::COPY, vk::AccessFlags2::TRANSFER_WRITE, || {
             // SAFETY: commands are recorded; both buffers live and hold the regions, which are disjoint.
-            unsafe { gpu.device.cmd_copy_buffer(commands, from.raw(), to.raw(), &regions) };
+            unsafe { copies.copy(&gpu, commands, from.raw(), to.raw(), &regions) };
         })
     }
 

@@ -2,12 +2,14 @@
 //! blocks for each command that is recorded, and free them one by one when the pool is reset.
 //!
 //! Blocks are cut from chunks. One that is freed goes on a list of its size, from where it is given out again; the chunks
-//! stay until the memory is dropped. So it holds what was needed at most. Nothing is locked: see [`HostMemory::callbacks`].
+//! stay until the memory is dropped: of each size it holds what was needed at most.
 
 use ash::vk;
 use std::alloc::{Layout, alloc, dealloc};
+use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes from one small size to the next; alignment of all blocks; bytes of a header.
 const UNIT: usize = 16;
@@ -20,27 +22,20 @@ const CHUNK: usize = 64 << 10;
 /// Memory that is allocated from by the callbacks of Vulkan 11.1, "Host Memory".
 pub(super) struct HostMemory {
     /// From a `Box`. Reached by this pointer alone, as the callbacks have it too.
-    heap: NonNull<Heap>,
+    heap: NonNull<Guarded>,
 }
 
-// SAFETY: it owns its heap and all chunks; what uses them through a shared reference is unsafe.
+// SAFETY: it owns its heap and all chunks, and one thread at a time uses them: `Guarded::with`.
 unsafe impl Send for HostMemory {}
 // SAFETY: as above.
 unsafe impl Sync for HostMemory {}
 
 impl HostMemory {
     pub(super) fn new() -> Self {
-        HostMemory { heap: NonNull::from(Box::leak(Box::new(Heap::new()))) }
+        HostMemory { heap: NonNull::from(Box::leak(Box::default())) }
     }
 
-    /// Callbacks that allocate here. They are not synchronized.
-    ///
-    /// Whoever makes an object with them must see to it that
-    /// - the object is destroyed before this memory is dropped;
-    /// - one thread at a time calls commands that may allocate or free for it. A driver calls back only within such a
-    ///   command, on the thread that called it (Vulkan specification 11.1). For a command pool and its command buffers,
-    ///   which allocate from their pool's allocator, these are the commands that create, allocate, begin, record, end,
-    ///   reset, submit and destroy.
+    /// Callbacks that allocate here. What is made with them must be destroyed before this memory is dropped.
     pub(super) fn callbacks(&self) -> vk::AllocationCallbacks<'_> {
         vk::AllocationCallbacks::default()
             .user_data(self.heap.as_ptr().cast())
@@ -53,8 +48,8 @@ impl HostMemory {
 impl Drop for HostMemory {
     fn drop(&mut self) {
         // SAFETY: from a `Box`, and nothing that was made with the callbacks is left.
-        let heap = unsafe { Box::from_raw(self.heap.as_ptr()) };
-        let mut next = heap.chunks;
+        let guarded = unsafe { Box::from_raw(self.heap.as_ptr()) };
+        let mut next = guarded.heap.into_inner().chunks;
         while !next.is_null() {
             // SAFETY: chunks in the list are allocated and begin with this.
             let chunk = unsafe { next.read() };
@@ -111,11 +106,34 @@ fn size_of_list(list: usize) -> usize {
     }
 }
 
-impl Heap {
-    fn new() -> Self {
+/// A heap that one thread at a time uses. Commands of one pool come one after the other, but Vulkan 11.1 leaves it to the
+/// callbacks to synchronize, whatever command a driver calls them from. That costs little where nobody waits.
+#[derive(Default)]
+struct Guarded {
+    busy: AtomicBool,
+    heap: UnsafeCell<Heap>,
+}
+
+impl Guarded {
+    #[inline]
+    fn with<T>(&self, f: impl FnOnce(&mut Heap) -> T) -> T {
+        while self.busy.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        // SAFETY: whoever else comes here waits until `busy` is cleared. Nothing below panics.
+        let result = f(unsafe { &mut *self.heap.get() });
+        self.busy.store(false, Ordering::Release);
+        result
+    }
+}
+
+impl Default for Heap {
+    fn default() -> Self {
         Heap { free: [ptr::null_mut(); LISTS], uncut: ptr::null_mut(), left: 0, chunks: ptr::null_mut() }
     }
+}
 
+impl Heap {
     /// `alignment` is a power of two. Null if there is no memory.
     #[inline]
     fn allocate(&mut self, size: usize, alignment: usize) -> *mut u8 {
@@ -235,6 +253,16 @@ unsafe fn header(at: *mut u8) -> *mut Header {
     unsafe { at.sub(UNIT) }.cast()
 }
 
+/// The user data of callbacks.
+///
+/// # Safety
+/// It is that, and the memory they allocate from lives.
+#[inline]
+unsafe fn guarded<'a>(user_data: *mut c_void) -> &'a Guarded {
+    // SAFETY: promised by the caller; `HostMemory` reaches it by shared reference too.
+    unsafe { &*user_data.cast() }
+}
+
 /// `PFN_vkAllocationFunction`.
 unsafe extern "system" fn allocation(
     heap: *mut c_void,
@@ -242,9 +270,8 @@ unsafe extern "system" fn allocation(
     alignment: usize,
     _scope: vk::SystemAllocationScope,
 ) -> *mut c_void {
-    // SAFETY: the user data of the callbacks, which nobody else uses now: see `HostMemory::callbacks`.
-    let heap = unsafe { &mut *heap.cast::<Heap>() };
-    heap.allocate(size, alignment).cast()
+    // SAFETY: what was made with the callbacks is destroyed before the memory: see `HostMemory::callbacks`.
+    unsafe { guarded(heap) }.with(|heap| heap.allocate(size, alignment)).cast()
 }
 
 /// `PFN_vkReallocationFunction`: of null it allocates, to no size it frees; if it fails, what was there stays.
@@ -256,8 +283,7 @@ unsafe extern "system" fn reallocation(
     _scope: vk::SystemAllocationScope,
 ) -> *mut c_void {
     // SAFETY: as in `allocation`.
-    let heap = unsafe { &mut *heap.cast::<Heap>() };
-    let moved = match (original.is_null(), size) {
+    let moved = unsafe { guarded(heap) }.with(|heap| match (original.is_null(), size) {
         (true, _) => heap.allocate(size, alignment),
         (false, 0) => {
             // SAFETY: the driver gives back what it got.
@@ -266,7 +292,7 @@ unsafe extern "system" fn reallocation(
         }
         // SAFETY: as above.
         (false, _) => unsafe { heap.reallocate(original.cast(), size, alignment) },
-    };
+    });
     moved.cast()
 }
 
@@ -274,7 +300,7 @@ unsafe extern "system" fn reallocation(
 unsafe extern "system" fn free(heap: *mut c_void, memory: *mut c_void) {
     if !memory.is_null() {
         // SAFETY: as in `allocation`; the driver gives back what it got.
-        unsafe { (*heap.cast::<Heap>()).free(memory.cast()) };
+        unsafe { guarded(heap) }.with(|heap| unsafe { heap.free(memory.cast()) });
     }
 }
 

@@ -32,9 +32,7 @@ impl CommandPool {
             .flags(vk::CommandPoolCreateFlags::TRANSIENT)
             .queue_family_index(gpu.queue_family);
         let callbacks = memory.as_ref().map(HostMemory::callbacks);
-        // SAFETY: the device lives and was made with this queue family. The memory lives until the pool is destroyed, and
-        // has one user at a time: pool and command buffer are private, used by methods that are unsafe or take `&mut`
-        // and by whoever gets the command buffer, which Vulkan wants externally synchronized with its pool.
+        // SAFETY: the device lives and was made with this queue family. The memory lives until the pool is destroyed.
         let pool = unsafe { gpu.device.create_command_pool(&info, callbacks.as_ref()) }
             .map_err(|e| gpu.failed("vkCreateCommandPool", e))?;
         // From here on dropping it cleans up.

@@ -358,14 +358,13 @@ fn planned_totals(declared: Totals, schedule: &Schedule) -> Totals {
     let bytes = |regions: &[CopyRegion]| regions.iter().map(|r| r.size).fold(0, u64::saturating_add);
     let scattered = schedule.scatters.iter().map(|part| bytes(schedule.regions_of(&part.regions)));
     let scattered_bytes = scattered.fold(0, u64::saturating_add);
-    let scatter_regions = schedule.scatter_region_count();
     Totals {
         culled: at(schedule.culled.len()),
         copy_commands: at(commands.clone().filter(|c| matches!(c, Command::Copy { .. })).count()),
         scatters: at(commands.filter(|c| matches!(c, Command::Scatter { .. })).count()),
-        scatter_regions: at(scatter_regions),
+        scatter_regions: at(schedule.scatter_region_count()),
         scattered_bytes,
-        regions: at(schedule.regions.len() - scatter_regions),
+        regions: at(schedule.copy_region_count()),
         copied_bytes: bytes(&schedule.regions).saturating_sub(scattered_bytes),
         barrier_calls: at(schedule.barriers.len()),
         barrier_entries: u32::try_from(len(&schedule.entries)).unwrap_or(u32::MAX),

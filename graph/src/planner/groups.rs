@@ -202,7 +202,9 @@ fn pack((graph, resolved): (&FrameGraph, &Resolved), grouped: &[bool], packed: &
     }
     let all = all.map(|(index, u)| (index, u, resolved.local_of(u)));
     let all = all.filter(|(.., local)| grouped.is_empty() || grouped[*local as usize]);
-    let local_and_place = |(index, u, local)| place((index, u)) | u64::from(local) << (width + u32::BITS);
+    // With one local there may be no bit for it; it is 0.
+    let shift = (width + u32::BITS).min(u64::BITS - 1);
+    let local_and_place = |(index, u, local)| place((index, u)) | u64::from(local) << shift;
     packed.extend(all.map(local_and_place));
     Some(width + locals)
 }

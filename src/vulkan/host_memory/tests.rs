@@ -79,7 +79,7 @@ impl<'a> Driver<'a> {
     fn chunks(&self) -> usize {
         // SAFETY: nobody uses the heap now; chunks begin with this.
         unsafe {
-            let first = self.memory.heap.as_ref().chunks;
+            let first = (*self.memory.heap.as_ref().heap.get()).chunks;
             std::iter::successors(first.as_ref(), |c| c.next.as_ref()).count()
         }
     }
@@ -90,7 +90,7 @@ impl<'a> Driver<'a> {
         unsafe {
             let next = |at: &Free| Some(at.cast::<Free>().read()).filter(|at| !at.is_null());
             let count = |at: &Free| std::iter::successors(Some(*at).filter(|at| !at.is_null()), next).count();
-            self.memory.heap.as_ref().free.iter().map(count).collect()
+            (*self.memory.heap.as_ref().heap.get()).free.iter().map(count).collect()
         }
     }
 }

@@ -9,8 +9,9 @@ use crate::planner::hazards::{Hazards, NONE};
 use crate::planner::order::Levels;
 use crate::planner::resolve::Resolved;
 use crate::resource::{HostSlice, Resource};
-use crate::schedule::{BufferRef, Command, CopyRegion, Schedule};
+use crate::schedule::{BufferRef, Command, Schedule, range};
 use crate::state::{GraphState, Leaving, Left};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the phases made of a frame.
@@ -88,23 +89,21 @@ impl Outcome {
 
     fn move_staging(&mut self, moves: &Moves) {
         let Schedule { queues, regions, scatters, .. } = &mut self.schedule;
-        let go = |buffer: &mut BufferRef, regions: &mut [CopyRegion]| {
+        let mut go = |buffer: &mut BufferRef, of: &Range<u32>| {
             let BufferRef::Host(number) = *buffer else { return };
-            for region in regions {
+            for region in regions.get_mut(range(of)).unwrap_or_default() {
                 region.src = moves.apply(HostSlice { buffer: number, offset: region.src }).offset;
             }
             *buffer = BufferRef::Host(moves.apply(HostSlice { buffer: number, offset: 0 }).buffer);
         };
         let Some(queue) = queues.first_mut() else { return };
         for &at in &self.uploads {
-            if let Some(Command::Copy { from, regions: range, .. }) = queue.commands.get_mut(at as usize) {
-                let range = range.start as usize..range.end as usize;
-                go(from, regions.get_mut(range).unwrap_or_default());
+            if let Some(Command::Copy { from, regions, .. }) = queue.commands.get_mut(at as usize) {
+                go(from, regions);
             }
         }
         for part in scatters {
-            let range = part.regions.start as usize..part.regions.end as usize;
-            go(&mut part.from, regions.get_mut(range).unwrap_or_default());
+            go(&mut part.from, &part.regions);
         }
     }
 

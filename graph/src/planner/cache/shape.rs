@@ -26,7 +26,7 @@ impl Asked<'_> {
         if uses.len() + uploads.len() > MAX_USES {
             return Some(PlanChange::TooLarge);
         }
-        // Neighbours, and those among them that differ in their buffers.
+        // Neighbours, and those among them that differ in their buffers, of which one may be the staging buffer.
         let (pairs, turns) = (uploads.len().saturating_sub(1), batches.len().saturating_sub(1));
         let few_buffers = turns < pairs.div_ceil(UPLOADS_A_BUFFER);
         (nodes.is_empty() && few_buffers).then_some(PlanChange::Uploads)
@@ -129,9 +129,10 @@ impl Shape {
     /// Takes on where the staging memory is now.
     pub(super) fn follow(&mut self, asked: Asked<'_>, moves: &Moves) {
         if moves.any() {
+            // That alone: the names of transients are those of another frame.
             let Declared { uploads, batches, .. } = asked.graph.declared();
-            copy(uploads, &mut self.uploads);
-            copy(batches, &mut self.batches);
+            self.uploads.iter_mut().zip(uploads).for_each(|(old, new)| old.offset = new.offset);
+            self.batches.iter_mut().zip(batches).for_each(|(old, new)| old.buffer = new.buffer);
         }
     }
 

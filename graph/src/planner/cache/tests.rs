@@ -386,6 +386,24 @@ fn what_is_used_again_is_what_would_be_made() {
 /// Frames that take turns, undisturbed: after some turns no plan is made any more. What barriers cover may come to differ
 /// from turn to turn, and back: that is rare.
 #[test]
+fn a_transient_that_is_uploaded_to_from_elsewhere_each_frame_keeps_its_plan() {
+    let mut state = GraphState::new();
+    let out = state.add_buffer(BufferDesc::new("out", 256, BufferUsage::all()));
+    let mut planner = Planner::with_cache(2);
+    let mut graph = FrameGraph::new();
+    for turn in 0..12 {
+        graph.reset();
+        let t = graph.transient("t", 256);
+        graph.upload(HostSlice { buffer: turn as u32 % 3, offset: turn * 512 }, t.slice(0..64));
+        let pass = graph.pass("p").read(t.slice(0..64), Access::COMPUTE_STORAGE_READ);
+        pass.overwrite(out, Access::COMPUTE_STORAGE_WRITE).finish();
+        let origin = planner.plan(&graph, &mut state).unwrap().origin;
+        assert!(turn < 4 || origin == PlanOrigin::Reused, "frame {turn}: {origin:?}");
+        planner.commit(&mut state);
+    }
+}
+
+#[test]
 fn steady_frames_get_no_new_plan() {
     let mut unsteady = 0;
     for seed in 0..400 {
