@@ -9,6 +9,7 @@ pub(crate) mod label;
 pub(crate) mod order;
 pub(crate) mod radix;
 pub(crate) mod resolve;
+pub(crate) mod sequence;
 pub(crate) mod transfers;
 pub(crate) mod uploads;
 

@@ -4,6 +4,7 @@
 //! world after the frame, still needs. Culling is transitive by construction: a node that is left out adds nothing
 //! to what is needed.
 
+mod painted;
 mod ranges;
 mod why;
 
@@ -124,9 +125,9 @@ pub(crate) fn run(
         let needed = entry.has_side_effects()
             || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u));
         if !needed {
-            out.why.begin(graph, positions, resolved, &out.keep, position);
-            out.culled.push((node_index, out.why.reason(uses)));
-            out.why.culled(node_index, uses);
+            out.why.begin(graph, positions, (resolved, groups), position);
+            out.culled.push((node_index, out.why.reason(positions, uses)));
+            out.why.culled(position, uses);
             continue;
         }
         out.keep[position as usize] = true;
@@ -134,7 +135,7 @@ pub(crate) fn run(
             keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
         }
         need(uses, &resolved.locals, &mut out.live);
-        out.why.kept(node_index, uses);
+        out.why.kept(position, uses);
     }
     out.parts.sort_unstable();
 }

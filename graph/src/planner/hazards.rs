@@ -14,6 +14,7 @@ use super::Positions;
 use super::cull::{Kept, Part};
 use super::groups::Groups;
 use super::resolve::{ANYTHING, Local, Resolved, ResolvedUse};
+use super::sequence::Sequence;
 use crate::access::Access;
 use crate::coverage::Coverage;
 use crate::error::GraphError;
@@ -83,7 +84,7 @@ pub(crate) struct Hazards {
     /// Per local resource: what was done to all of it.
     wholes: Vec<Whole>,
     /// Per local resource, as far as any was used in parts: its ranges, if it was.
-    tracks: Vec<SmallVec<[Track; 1]>>,
+    tracks: Vec<Sequence<Track>>,
     pub(crate) reads: Vec<ReadCell>,
     /// What grouped uploads owe.
     pub(crate) grouped: grouped::Owed,
@@ -154,6 +155,7 @@ pub(crate) fn run(
     }
     out.skip_to(nodes, causes);
     out.begin_node(causes);
+    out.join_tracks();
     host(walk.pairs, locals, out);
     state.pairs = pairs;
 }
@@ -377,24 +379,32 @@ impl Hazards {
         match whole.used {
             Used::Not => Tracks::One(None),
             Used::Whole => Tracks::One(Some(whole.track())),
-            Used::InParts => Tracks::Many(&self.tracks[local as usize]),
+            Used::InParts => Tracks::Many(self.tracks[local as usize].joined()),
         }
     }
 
     /// The ranges of a resource, from now on used in parts; none yet if it was not used before.
-    fn in_parts(&mut self, local: u32) -> &mut SmallVec<[Track; 1]> {
+    fn in_parts(&mut self, local: u32) -> &mut Sequence<Track> {
         let (whole, at) = (&mut self.wholes[local as usize], local as usize);
         if self.tracks.len() <= at {
             // Few frames use any resource in parts.
-            self.tracks.resize_with(at + 1, SmallVec::new);
+            self.tracks.resize_with(at + 1, Sequence::default);
         }
         let tracks = &mut self.tracks[at];
         if whole.used != Used::InParts {
             tracks.clear();
-            tracks.extend((whole.used == Used::Whole).then(|| whole.track()));
+            if whole.used == Used::Whole {
+                tracks.push(whole.track());
+            }
             whole.used = Used::InParts;
         }
         tracks
+    }
+
+    /// Makes the ranges of each resource ready to be looked at.
+    fn join_tracks(&mut self) {
+        let parts = self.tracks.iter_mut().zip(&self.wholes).filter(|(_, whole)| whole.used == Used::InParts);
+        parts.for_each(|(tracks, _)| tracks.join());
     }
 
     /// Whether the level of the source is not settled: uploads may be moved to one they can share with others.
@@ -446,7 +456,7 @@ fn host(pairs: &mut PairTable, locals: &[Local], out: &mut Hazards) {
         let tracks = match whole.used {
             Used::Not => &[],
             Used::Whole => &[whole.track()] as &[Track],
-            Used::InParts => parts.as_slice(),
+            Used::InParts => parts.joined(),
         };
         for (i, track) in tracks.iter().enumerate().filter(|(_, t)| t.write != NONE) {
             let kind = HazardKind::ReadAfterWrite;

@@ -6,44 +6,46 @@ use crate::frame::Mode;
 use crate::pairs::PairTable;
 use crate::planner::label;
 use crate::planner::resolve::{Local, ResolvedUse};
+use crate::planner::sequence::{Place, Sequence};
 use crate::schedule::HazardKind;
 use crate::state::{Init, Mark, RangeState};
-use smallvec::SmallVec;
 use std::ops::Range;
 
-/// The tracks of `start..end`, split at both ends.
+/// Splits the tracks at both ends of `start..end`. Returns the first between.
 fn split(
-    tracks: &mut SmallVec<[Track; 1]>,
+    tracks: &mut Sequence<Track>,
     ranges: Option<&[RangeState]>,
     size: u64,
     start: u64,
     end: u64,
-) -> Range<usize> {
+) -> Place {
     if tracks.is_empty() {
         let fresh = |start, prior| Track { start, write: NONE, reads: NONE, prior, pair: 0 };
         match ranges {
-            Some(ranges) => tracks.extend(ranges.iter().enumerate().map(|(i, r)| fresh(r.start, i as u32))),
+            Some(ranges) => ranges.iter().zip(0..).for_each(|(r, i)| tracks.push(fresh(r.start, i))),
             None => tracks.push(fresh(0, NONE)),
         }
     }
-    if tracks.len() == 1 && start == 0 && end == size {
-        return 0..1;
-    }
-    let mut i = tracks.partition_point(|t| t.start <= start) - 1;
-    if tracks[i].start < start {
-        let tail = Track { start, ..tracks[i] };
-        i += 1;
-        tracks.insert(i, tail);
-    }
-    let j = i + tracks[i..].partition_point(|t| t.start < end);
-    if end < tracks.get(j).map_or(size, |t| t.start) {
-        let tail = Track { start: end, ..tracks[j - 1] };
-        tracks.insert(j, tail);
-    }
-    i..j
+    // The end first: the place of what comes before stays.
+    cut(tracks, size, end);
+    cut(tracks, size, start)
 }
 
-fn split_use(walk: &Walk<'_>, u: &ResolvedUse, local: &Local, out: &mut Hazards) -> Range<usize> {
+/// Makes a track begin at a byte, unless it is the end of all. Returns the place of the first that begins there or after.
+#[inline]
+fn cut(tracks: &mut Sequence<Track>, size: u64, at: u64) -> Place {
+    let place = tracks.seek(|t| t.start < at);
+    if at >= tracks.get(place).map_or(size, |t| t.start) {
+        return place;
+    }
+    let before = tracks.previous(place).and_then(|before| tracks.get(before));
+    match before.copied() {
+        Some(before) => tracks.insert(place, Track { start: at, ..before }),
+        None => place,
+    }
+}
+
+fn split_use(walk: &Walk<'_>, u: &ResolvedUse, local: &Local, out: &mut Hazards) -> Place {
     let ranges = local.backing.and_then(|id| walk.state.get(id)).map(|p| p.ranges.as_slice());
     split(out.in_parts(u.local), ranges, local.size, u.start, u.end)
 }
@@ -56,10 +58,23 @@ fn prior_of<'a>(walk: &Walk<'a>, local: &Local, track: &Track) -> Option<&'a Ran
     walk.state.get(local.backing?)?.ranges.get(track.prior as usize)
 }
 
-/// The bytes of track `i` that `u` touches. After the split no track reaches beyond the use.
-fn touched(out: &Hazards, u: &ResolvedUse, i: usize) -> Range<u64> {
+/// The track at a place, the bytes of it that `u` touches, and the place after it; none if they are beyond the use. After the
+/// split no track reaches beyond it.
+#[inline]
+fn touched(out: &Hazards, u: &ResolvedUse, place: Place) -> Option<(Track, Range<u64>, Place)> {
     let tracks = &out.tracks[u.local as usize];
-    tracks[i].start..tracks.get(i + 1).map_or(u.end, |t| t.start).min(u.end)
+    let track = *tracks.get(place).filter(|t| t.start < u.end)?;
+    let next = tracks.next(place);
+    let end = tracks.get(next).map_or(u.end, |t| t.start);
+    Some((track, track.start..end, next))
+}
+
+/// Enters what became of the track at a place.
+#[inline]
+fn set(out: &mut Hazards, u: &ResolvedUse, place: Place, track: Track) {
+    if let Some(known) = out.tracks[u.local as usize].get_mut(place) {
+        *known = track;
+    }
 }
 
 #[inline(never)]
@@ -68,19 +83,19 @@ pub(super) fn read(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mu
     if whole::first_read(walk, position, (u, local), out) {
         return;
     }
-    for i in split_use(walk, u, local, out) {
-        let track = out.tracks[u.local as usize][i];
-        let here = (track, touched(out, u, i));
-        after_write(walk, position, (u, local), HazardKind::ReadAfterWrite, here, out);
+    let mut place = split_use(walk, u, local, out);
+    while let Some((track, range, next)) = touched(out, u, place) {
+        after_write(walk, position, (u, local), HazardKind::ReadAfterWrite, (track, range), out);
         let reads = out.note_read(track.reads, position, u.pair);
-        out.tracks[u.local as usize][i].reads = reads;
+        set(out, u, place, Track { reads, ..track });
+        place = next;
     }
 }
 
 #[inline(never)]
 pub(super) fn write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) {
-    let tracks = judge_write(walk, position, u, out);
-    keep_tracks(walk.pairs, position, u, tracks, out);
+    let first = judge_write(walk, position, u, out);
+    keep_tracks(walk.pairs, position, u, first, out);
 }
 
 /// The writes of a node that has several. One must not hide from another what was there before the node.
@@ -90,21 +105,22 @@ pub(super) fn write_several(walk: &mut Walk<'_>, position: u32, uses: &[Resolved
         judge_write(walk, position, u, out);
     }
     for u in uses.iter().filter(|u| u.writes()) {
-        let tracks = split_use(walk, u, &walk.locals[u.local as usize], out);
-        keep_tracks(walk.pairs, position, u, tracks, out);
+        let first = split_use(walk, u, &walk.locals[u.local as usize], out);
+        keep_tracks(walk.pairs, position, u, first, out);
     }
 }
 
-/// The hazards of a write.
-fn judge_write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) -> Range<usize> {
+/// The hazards of a write. Returns the place of the first of its tracks.
+fn judge_write(walk: &mut Walk<'_>, position: u32, u: &ResolvedUse, out: &mut Hazards) -> Place {
     let local = &walk.locals[u.local as usize];
-    let tracks = split_use(walk, u, local, out);
-    for i in tracks.clone() {
-        let here = (out.tracks[u.local as usize][i], touched(out, u, i));
-        after_write(walk, position, (u, local), kind_of(u), here.clone(), out);
-        after_reads(walk, position, (u, local), here, out);
+    let first = split_use(walk, u, local, out);
+    let mut place = first;
+    while let Some((track, range, next)) = touched(out, u, place) {
+        after_write(walk, position, (u, local), kind_of(u), (track, range.clone()), out);
+        after_reads(walk, position, (u, local), (track, range), out);
+        place = next;
     }
-    tracks
+    first
 }
 
 /// What a use is to an earlier write.
@@ -116,15 +132,9 @@ pub(super) fn kind_of(u: &ResolvedUse) -> HazardKind {
     }
 }
 
-/// Enters a write. Reads are over with it, but for those of the pass itself in stages where it does not write:
+/// Enters a write over the tracks from a place on. Reads are over with it, but for those of the pass itself in stages where it does not write:
 /// nothing that waits for the write waits for them.
-fn keep_tracks(
-    pairs: &mut PairTable,
-    position: u32,
-    u: &ResolvedUse,
-    tracks: Range<usize>,
-    out: &mut Hazards,
-) {
+fn keep_tracks(pairs: &mut PairTable, position: u32, u: &ResolvedUse, first: Place, out: &mut Hazards) {
     let mut modified = NONE;
     if pairs.get(u.pair).reads_elsewhere {
         let pair = pairs.elsewhere(u.pair);
@@ -132,8 +142,8 @@ fn keep_tracks(
         modified = (out.reads.len() - 1) as u32;
     }
     let mut alike = true;
-    for i in tracks.clone() {
-        let track = out.tracks[u.local as usize][i];
+    let mut place = first;
+    while let Some((track, _, next)) = touched(out, u, place) {
         let mut pair = u.pair;
         if track.write == position && track.pair != pair {
             // One pass writes the same bytes in two ways: whoever follows waits for both.
@@ -142,10 +152,12 @@ fn keep_tracks(
         let reads = own_reads(pairs, position, pairs.get(pair).write_stages, track.reads, modified, out);
         alike = alike && pair == u.pair && reads == modified;
         let track = Track { start: track.start, write: position, reads, prior: NONE, pair };
-        out.tracks[u.local as usize][i] = track;
+        set(out, u, place, track);
+        place = next;
     }
-    if alike && tracks.len() > 1 {
-        out.tracks[u.local as usize].drain(tracks.start + 1..tracks.end);
+    if alike {
+        let tracks = &mut out.tracks[u.local as usize];
+        tracks.remove(tracks.next(first), place);
     }
 }
 
