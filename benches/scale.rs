@@ -13,10 +13,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// What there is much of, and how much.
-const WORK: [(&str, usize); 4] = [
+const WORK: [(&str, usize); 6] = [
     ("passes", 100_000),
     ("uploads to one buffer", 1_000_000),
     ("uploads, each to its own", 1_000_000),
+    ("overlapping uploads", 1_000_000),
+    ("such, read in the middle", 1_000_000),
     ("live buffers", 1_000_000),
 ];
 /// Bytes of an upload.
@@ -89,6 +91,8 @@ fn measure(work: &str, n: usize) -> Result<Duration, MkError> {
         }
         "uploads to one buffer" => whole_frames(uploads::Shape::U1, n),
         "uploads, each to its own" => whole_frames(uploads::Shape::U2, n),
+        "overlapping uploads" => whole_frames(uploads::Shape::Over, n),
+        "such, read in the middle" => whole_frames(uploads::Shape::OverTwice, n),
         _ => live_buffers(n),
     }
 }

@@ -206,6 +206,35 @@ fn repeating_transfers_allocate_nothing() {
 }
 
 #[test]
+fn repeating_uploads_that_replace_bytes_of_each_other_allocate_nothing() {
+    // Each frame is planned anew.
+    let gpu = MkGpu::with_config(unchecked(), MkGpuConfig { plan_cache: 0, ..Default::default() });
+    let device = gpu.create_device_buffer(1 << 16, MkBufferUsage::STORAGE).unwrap();
+    let round = || {
+        let mut frame = gpu.begin_frame().unwrap();
+        for i in 0..1000 {
+            frame.upload(&device, i * 40_503 % ((1 << 16) - 256), &[7u8; 256][..i % 256 + 1]).unwrap();
+            if i == 500 {
+                let read = frame.pass("read").read(&device.slice(..1 << 14), Access::COMPUTE_STORAGE_READ);
+                read.side_effects().record(|_| Ok(()));
+            }
+        }
+        frame.submit().unwrap().wait().unwrap();
+    };
+    let mut frame = gpu.begin_frame().unwrap();
+    frame.fill(&device, 0);
+    frame.submit().unwrap();
+    (0..20).for_each(|_| round());
+    // As in `allocations`.
+    let ten = |_| {
+        let before = COUNT.get();
+        (0..10).for_each(|_| round());
+        COUNT.get() - before
+    };
+    assert_eq!((0..10).map(ten).min(), Some(0));
+}
+
+#[test]
 fn repeating_large_uploads_of_every_kind_allocate_nothing_with_helpers() {
     let config = memkit_gpu::MkGpuConfig { upload_threads: 2, ..Default::default() };
     let gpu = MkGpu::with_config(unchecked(), config);

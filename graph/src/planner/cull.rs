@@ -93,15 +93,40 @@ impl Live {
         match self.extent {
             Extent::Nothing => {}
             _ if u.whole => self.extent = Extent::Nothing,
-            extent => {
-                if extent == Extent::All {
-                    self.ranges.clear();
-                    self.ranges.insert(0, locals[u.local as usize].size);
-                }
-                self.extent = Extent::Parts;
-                self.ranges.remove(u.start, u.end);
-            }
+            _ => self.in_parts(u, locals).remove(u.start, u.end),
         }
+    }
+
+    /// Removes what an upload writes, and notes which ranges of it stay, if not all of it does. Returns whether any does.
+    #[inline]
+    fn take(&mut self, position: u32, u: &ResolvedUse, locals: &[Local], parts: &mut Vec<Part>) -> bool {
+        match self.extent {
+            Extent::Nothing => return false,
+            Extent::All if u.whole => {
+                self.extent = Extent::Nothing;
+                return true;
+            }
+            _ => {}
+        }
+        let mut needed = false;
+        self.in_parts(u, locals).take(u.start, u.end, |start, end| {
+            needed = true;
+            if (start, end) != (u.start, u.end) {
+                parts.push(Part { position, start, end });
+            }
+        });
+        needed
+    }
+
+    /// The ranges of what is needed of a resource, which is something.
+    #[inline]
+    fn in_parts(&mut self, u: &ResolvedUse, locals: &[Local]) -> &mut Ranges {
+        if self.extent == Extent::All {
+            self.ranges.clear();
+            self.ranges.insert(0, locals[u.local as usize].size);
+        }
+        self.extent = Extent::Parts;
+        &mut self.ranges
     }
 }
 
@@ -122,8 +147,20 @@ pub(crate) fn run(
         let node_index = positions.node(position);
         let entry = graph.entry(node_index);
         let uses = resolved.uses_of(entry);
-        let needed = entry.has_side_effects()
-            || uses.iter().any(|u| u.writes() && out.live[u.local as usize].intersects(u));
+        let needed = match (entry, uses) {
+            (Entry::Upload(_), [u]) => {
+                let live = &mut out.live[u.local as usize];
+                live.take(position, u, &resolved.locals, &mut out.parts)
+            }
+            _ => {
+                let written = |u: &ResolvedUse| u.writes() && out.live[u.local as usize].intersects(u);
+                let needed = entry.has_side_effects() || uses.iter().any(written);
+                if needed {
+                    need(uses, &resolved.locals, &mut out.live);
+                }
+                needed
+            }
+        };
         if !needed {
             out.why.begin(graph, positions, (resolved, groups), position);
             out.culled.push((node_index, out.why.reason(positions, uses)));
@@ -131,10 +168,6 @@ pub(crate) fn run(
             continue;
         }
         out.keep[position as usize] = true;
-        if let (Entry::Upload(_), [u]) = (entry, uses) {
-            keep_parts(position, u, &out.live[u.local as usize], &mut out.parts);
-        }
-        need(uses, &resolved.locals, &mut out.live);
         out.why.kept(position, uses);
     }
     out.parts.sort_unstable();
@@ -150,19 +183,6 @@ fn begin((resolved, groups): (&Resolved, &Groups), out: &mut Kept) {
     for (live, local) in out.live.iter_mut().zip(&resolved.locals) {
         // A persistent resource is looked at after the frame; a transient is not.
         live.extent = if local.fresh { Extent::Nothing } else { Extent::All };
-    }
-}
-
-/// Notes which ranges of an upload stay, if not all of it does.
-fn keep_parts(position: u32, u: &ResolvedUse, live: &Live, parts: &mut Vec<Part>) {
-    if live.extent != Extent::Parts {
-        return;
-    }
-    for r in live.ranges.within(u.start, u.end) {
-        let (start, end) = (r.0.max(u.start), r.1.min(u.end));
-        if (start, end) != (u.start, u.end) {
-            parts.push(Part { position, start, end });
-        }
     }
 }
 

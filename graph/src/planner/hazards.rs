@@ -92,6 +92,9 @@ pub(crate) struct Hazards {
     covered: Covered,
     /// Where the hazards of the node that is walked begin in `list`.
     first: usize,
+    /// Whether the source of one of them may be moved, and where the others are then: it may have thousands that may.
+    moving: bool,
+    staying: Vec<u32>,
     /// The longest chain of hazards above the node that is walked, as far as known.
     above: u32,
     near: Near,
@@ -307,6 +310,7 @@ impl Hazards {
         }
         self.near = Near::default();
         self.above = 0;
+        self.moving = false;
     }
 
     /// Grouped uploads up to a position have no hazards of their own.
@@ -342,6 +346,10 @@ impl Hazards {
         let hazard = if moves { hazard.moving() } else { hazard };
         // Only neighbours are compared: a pass may read a thousand uploads.
         if self.own().last() != Some(&hazard) {
+            if !std::mem::replace(&mut self.moving, true) {
+                self.staying.clear();
+                self.staying.extend(self.first as u32..self.list.len() as u32);
+            }
             self.list.push(hazard);
         }
     }
@@ -351,6 +359,9 @@ impl Hazards {
     #[inline]
     fn settle(&mut self, hazard: Hazard, level: u32) {
         self.above = self.above.max(level + 1);
+        if self.moving {
+            return self.settle_among(hazard, level);
+        }
         for known in self.list.iter_mut().skip(self.first) {
             if known.relation() == hazard.relation() {
                 if known.is_before(hazard, level_of(&self.level, *known), level) {
@@ -359,6 +370,22 @@ impl Hazards {
                 return;
             }
         }
+        self.list.push(hazard);
+    }
+
+    /// The same among hazards of which some may move.
+    #[inline(never)]
+    fn settle_among(&mut self, hazard: Hazard, level: u32) {
+        for &at in &self.staying {
+            let Some(known) = self.list.get_mut(at as usize) else { continue };
+            if known.relation() == hazard.relation() {
+                if known.is_before(hazard, level_of(&self.level, *known), level) {
+                    *known = hazard;
+                }
+                return;
+            }
+        }
+        self.staying.push(self.list.len() as u32);
         self.list.push(hazard);
     }
 

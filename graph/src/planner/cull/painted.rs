@@ -100,7 +100,11 @@ impl Painted {
     /// This happens to a range before all that is known.
     pub(super) fn paint(&mut self, resource: u32, range: Range<u64>, seen: Seen) {
         let (tree, cells) = self.find(resource, range);
-        self.paint_below(tree, &cells, seen);
+        if tree.is_within(&cells) {
+            self.nodes[tree.node] = Node { seen, alike: true };
+        } else {
+            self.paint_below(tree, &cells, seen);
+        }
     }
 
     /// What happens to a range.
@@ -117,21 +121,21 @@ impl Painted {
         (Tree { node: 2 * begin, cells: 0..cuts.len() }, cell(range.start)..cell(range.end))
     }
 
+    /// Paints a part of a tree.
     fn paint_below(&mut self, tree: Tree, cells: &Range<usize>, seen: Seen) {
-        let node = self.nodes[tree.node];
-        if tree.is_within(cells) {
-            self.nodes[tree.node] = Node { seen, alike: true };
-            return;
-        }
-        let halves = tree.halves();
+        let known = self.nodes[tree.node];
         let mut all = Seen::NOWHERE;
-        for half in halves {
+        for half in tree.halves() {
             let of = half.node;
-            if node.alike {
-                self.nodes[of] = node;
-            }
-            if half.meets(cells) {
-                self.paint_below(half, cells, seen);
+            if half.is_within(cells) {
+                self.nodes[of] = Node { seen, alike: true };
+            } else {
+                if known.alike {
+                    self.nodes[of] = known;
+                }
+                if half.meets(cells) {
+                    self.paint_below(half, cells, seen);
+                }
             }
             all = all.and(self.nodes[of].seen);
         }

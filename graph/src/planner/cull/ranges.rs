@@ -15,11 +15,6 @@ impl Ranges {
         self.0.get(self.first(start)).is_some_and(|r| r.0 < end)
     }
 
-    /// The ranges with a byte in `start..end`.
-    pub(super) fn within(&self, start: u64, end: u64) -> impl Iterator<Item = &(u64, u64)> {
-        self.0.from(self.first(start)).take_while(move |r| r.0 < end)
-    }
-
     pub(super) fn insert(&mut self, start: u64, end: u64) {
         let first = self.0.seek(|r| r.1 < start);
         let Some((last, after)) = self.last(first, |r| r.0 <= end) else {
@@ -33,8 +28,20 @@ impl Ranges {
     }
 
     pub(super) fn remove(&mut self, start: u64, end: u64) {
+        self.take(start, end, |_, _| {});
+    }
+
+    /// Removes the bytes in `start..end`, and calls `taken` with each range that it removes.
+    pub(super) fn take(&mut self, start: u64, end: u64, mut taken: impl FnMut(u64, u64)) {
         let mut first = self.first(start);
-        let Some((last, after)) = self.last(first, |r| r.0 < end) else { return };
+        let taken = |r: &(u64, u64)| {
+            let meets = r.0 < end;
+            if meets {
+                taken(r.0.max(start), r.1.min(end));
+            }
+            meets
+        };
+        let Some((last, after)) = self.last(first, taken) else { return };
         if let Some(range) = self.0.get_mut(first).filter(|r| r.0 < start) {
             range.1 = start;
             first = self.0.next(first);
@@ -60,7 +67,11 @@ impl Ranges {
     }
 
     /// The last, from a place on, of which `reached` is true, and the place after it; none if that is true of none.
-    fn last(&self, first: Place, reached: impl Fn(&(u64, u64)) -> bool) -> Option<((u64, u64), Place)> {
+    fn last(
+        &self,
+        first: Place,
+        mut reached: impl FnMut(&(u64, u64)) -> bool,
+    ) -> Option<((u64, u64), Place)> {
         let mut last = *self.0.get(first).filter(|r| reached(r))?;
         let mut after = self.0.next(first);
         while let Some(range) = self.0.get(after).filter(|r| reached(r)) {
@@ -76,7 +87,8 @@ mod tests {
     use super::*;
 
     fn all(r: &Ranges) -> Vec<(u64, u64)> {
-        r.within(0, u64::MAX).copied().collect()
+        let places = std::iter::successors(Some(r.first(0)), |&place| Some(r.0.next(place)));
+        places.map_while(|place| r.0.get(place).copied()).collect()
     }
 
     #[test]
@@ -112,8 +124,15 @@ mod tests {
                 let (from, to) = (start as usize, end as usize);
                 assert_eq!(r.intersects(start, end), bytes[from..to].contains(&true));
                 let inserts = random(2) == 0;
+                if inserts {
+                    r.insert(start, end);
+                } else {
+                    let before = bytes.clone();
+                    r.take(start, end, |a, b| bytes[a as usize..b as usize].fill(false));
+                    assert!(bytes[..from] == before[..from] && bytes[to..] == before[to..]);
+                    assert!(!bytes[from..to].contains(&true), "all that was there is taken");
+                }
                 bytes[from..to].fill(inserts);
-                if inserts { r.insert(start, end) } else { r.remove(start, end) }
             }
             let starts = (0..bytes.len()).filter(|&i| bytes[i] && (i == 0 || !bytes[i - 1]));
             let end = |from: usize| (from..bytes.len()).find(|&i| !bytes[i]).unwrap_or(bytes.len());

@@ -27,8 +27,13 @@ fn split(
         }
     }
     // The end first: the place of what comes before stays.
-    cut(tracks, size, end);
-    cut(tracks, size, start)
+    let after = cut(tracks, size, end);
+    // Most uses are of one track: there is nothing to look for.
+    match tracks.previous(after).and_then(|last| Some((last, *tracks.get(last)?))) {
+        Some((last, track)) if track.start == start => last,
+        Some((_, track)) if track.start < start => tracks.insert(after, Track { start, ..track }),
+        _ => cut(tracks, size, start),
+    }
 }
 
 /// Makes a track begin at a byte, unless it is the end of all. Returns the place of the first that begins there or after.
