@@ -62,7 +62,7 @@ impl Uploads {
             // By the golden ratio: as evenly as can be, however many there are.
             Shape::Over | Shape::OverTwice => {
                 let spread = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-                (0, (spread * (uploads * bytes / 2) as u64 >> 32) as usize)
+                (0, ((spread * (uploads * bytes / 2) as u64) >> 32) as usize)
             }
         };
         let read = match shape {
