@@ -215,7 +215,7 @@ fn repeating_uploads_that_replace_bytes_of_each_other_allocate_nothing() {
         for i in 0..1000 {
             frame.upload(&device, i * 40_503 % ((1 << 16) - 256), &[7u8; 256][..i % 256 + 1]).unwrap();
             if i == 500 {
-                let read = frame.pass("read").read(&device.slice(..1 << 14), Access::COMPUTE_STORAGE_READ);
+                let read = frame.pass("read").read(device.slice(..1 << 14), Access::COMPUTE_STORAGE_READ);
                 read.side_effects().record(|_| Ok(()));
             }
         }
