@@ -52,13 +52,14 @@ impl Why {
         }
     }
 
+    /// The node at a position is left out.
     pub(super) fn culled(&mut self, position: u32, uses: &[ResolvedUse]) {
         for u in uses.iter().filter(|u| u.reads()) {
             self.painted.paint(u.local, u.start..u.end, Seen::read(position));
         }
     }
 
-    /// Follows the bytes that a node writes.
+    /// What happens to the bytes that a node writes.
     pub(super) fn reason(&self, positions: Positions, uses: &[ResolvedUse]) -> CullReason {
         let (mut by, mut unread) = (None, None);
         for u in uses.iter().filter(|u| u.writes()) {

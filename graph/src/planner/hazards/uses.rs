@@ -137,8 +137,8 @@ pub(super) fn kind_of(u: &ResolvedUse) -> HazardKind {
     }
 }
 
-/// Enters a write over the tracks from a place on. Reads are over with it, but for those of the pass itself in stages where it does not write:
-/// nothing that waits for the write waits for them.
+/// Enters a write over the tracks from a place on. Reads are over with it, but for those of the pass itself in stages where
+/// it does not write: nothing that waits for the write waits for them.
 fn keep_tracks(pairs: &mut PairTable, position: u32, u: &ResolvedUse, first: Place, out: &mut Hazards) {
     let mut modified = NONE;
     if pairs.get(u.pair).reads_elsewhere {
