@@ -37,27 +37,32 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let alignment = align_of::<T>().min(16) as u64;
         let (to, offset) = (to.into(), offset as u64);
-        if self.upload_small(bytes, alignment, (&to, offset)).is_some() {
+        if self.upload_small(bytes, alignment, (&to, offset), true).is_some() {
             return Ok(());
         }
         self.upload_first(bytes, alignment, (to, offset))
     }
 
-    /// A small upload that is fine, to a buffer that the frame keeps, if there is room for what is to be written there at
-    /// once. They come by the thousand.
+    /// A small upload that is fine, to a buffer, if there is room for what is to be written there at once. They come by the
+    /// thousand. `again`: only if the frame keeps the buffer already.
     #[inline(always)]
     fn upload_small(
         &mut self,
         bytes: &[u8],
         alignment: u64,
         (to, offset): (&MkSlice<'_>, u64),
+        again: bool,
     ) -> Option<()> {
         let Target::Buffer(buffer) = to.target else { return None };
         let is_small = (1..=SMALL).contains(&bytes.len());
-        if !(is_small && buffer.is_kept_by(self.work.ws.stamp) && self.gpu.is_usable()) {
+        let is_own = if again { buffer.is_kept_by(self.work.ws.stamp) } else { buffer.gpu.id == self.gpu.id };
+        if !(is_small && is_own && self.gpu.is_usable()) {
             return None;
         }
         let (start, end) = to.part(buffer.size, offset, bytes.len() as u64)?;
+        if !again {
+            self.keep(to);
+        }
         let part = ResourceSlice { resource: buffer.id.into(), start, end };
         self.collect(bytes, alignment, part).then_some(())
     }
@@ -70,6 +75,9 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
         alignment: u64,
         (to, offset): (MkSlice<'_>, u64),
     ) -> Result<(), MkError> {
+        if self.upload_small(bytes, alignment, (&to, offset), false).is_some() {
+            return Ok(());
+        }
         if !self.gpu.is_usable() {
             self.inner()?;
         }
@@ -190,7 +198,6 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     }
 
     /// The `len` bytes at `offset` from the start of a slice, if it has them, whose buffer the frame then keeps.
-    #[inline]
     pub(crate) fn part(
         &mut self,
         slice: MkSlice<'_>,
