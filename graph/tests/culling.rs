@@ -194,6 +194,20 @@ fn an_upload_that_is_wholly_replaced_is_culled() {
 }
 
 #[test]
+fn what_is_culled_beside_nothing_but_uploads_does_not_run() {
+    let mut state = GraphState::new();
+    let a = state.add_buffer(desc("a", 64));
+    let mut f = FrameGraph::new();
+    let t = f.transient("t", 64);
+    f.upload(host(0), t);
+    f.upload(host(64), a);
+    f.pass("nobody reads").overwrite(t, CW).finish();
+    let s = plan(&f, &mut state);
+    assert_eq!(s.order, [Placed { node: 1, level: 0 }]);
+    assert_eq!(s.culled.iter().map(|c| c.node).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
 fn copies_of_one_pair_share_a_command_and_chained_copies_run_in_order() {
     let mut state = GraphState::new();
     let ids: Vec<_> = ["a", "b", "c"].map(|n| state.add_buffer(desc(n, 64))).into();

@@ -364,7 +364,7 @@ pub(crate) fn placed(
         out.extend(sorted.iter().map(|&p| place(p)));
         return;
     }
-    if let (true, Some(level)) = (sorted.is_empty(), *grouped) {
+    if let (true, Some(level)) = (groups.len == positions.len(), *grouped) {
         let [prologue, rest] = positions.nodes();
         out.extend(prologue.map(|node| Placed { node, level }));
         out.extend(rest.map(|node| Placed { node, level }));
