@@ -109,33 +109,35 @@ impl<B: MkGpuBackend> Scene<B> {
         back
     }
 
-    /// The fewest allocations of 100 frames in a row, after warm-up. What is pooled grows to what is needed at most, which
-    /// on a busy machine may come late; what a frame itself allocates is in each hundred.
+    /// The fewest allocations of 100 frames in a row, after warm-up.
     fn allocations(&self) -> u64 {
-        let trap = std::env::var_os("MEMKIT_TRAP").is_some();
         let mut kept = self.frame();
-        let mut step = || {
+        let step = || {
             let last = std::mem::replace(&mut kept, self.frame());
             last.wait().unwrap();
             last.try_read(|_| ()).unwrap();
         };
-        (0..100).for_each(|_| step());
-        let mut hundred = || {
-            let before = COUNT.get();
-            TRAP.set(trap);
-            (0..100).for_each(|_| step());
-            TRAP.set(false);
-            COUNT.get() - before
-        };
-        let mut least = u64::MAX;
-        for _ in 0..10 {
-            least = least.min(hundred());
-            if least == 0 {
-                break;
-            }
-        }
-        least
+        fewest(100, step)
     }
+}
+
+/// The fewest allocations of so many rounds in a row, after as many to warm up. What is pooled grows to what is needed at
+/// most, which on a busy machine may come late; what a round itself allocates is in each of the ten tries.
+fn fewest(rounds: u64, mut round: impl FnMut()) -> u64 {
+    let trap = std::env::var_os("MEMKIT_TRAP").is_some();
+    (0..rounds).for_each(|_| round());
+    let mut least = u64::MAX;
+    for _ in 0..10 {
+        let before = COUNT.get();
+        TRAP.set(trap);
+        (0..rounds).for_each(|_| round());
+        TRAP.set(false);
+        least = least.min(COUNT.get() - before);
+        if least == 0 {
+            break;
+        }
+    }
+    least
 }
 
 fn unchecked() -> DummyBackend {
@@ -224,14 +226,7 @@ fn repeating_uploads_that_replace_bytes_of_each_other_allocate_nothing() {
     let mut frame = gpu.begin_frame().unwrap();
     frame.fill(&device, 0);
     frame.submit().unwrap();
-    (0..20).for_each(|_| round());
-    // As in `allocations`.
-    let ten = |_| {
-        let before = COUNT.get();
-        (0..10).for_each(|_| round());
-        COUNT.get() - before
-    };
-    assert_eq!((0..10).map(ten).min(), Some(0));
+    assert_eq!(fewest(20, round), 0);
 }
 
 #[test]
@@ -254,12 +249,5 @@ fn repeating_large_uploads_of_every_kind_allocate_nothing_with_helpers() {
         frame.copy(mapped.slice(..64), device.slice(..64));
         frame.submit().unwrap().wait().unwrap();
     };
-    (0..20).for_each(|_| round());
-    // As in `allocations`: what is pooled may come late on a busy machine, what a round itself allocates is in each ten.
-    let ten = |_| {
-        let before = COUNT.get();
-        (0..10).for_each(|_| round());
-        COUNT.get() - before
-    };
-    assert_eq!((0..10).map(ten).min(), Some(0));
+    assert_eq!(fewest(20, round), 0);
 }

@@ -44,7 +44,9 @@ fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
     let piece = |at: u64, n: u64| Piece { to: to + at, from: from + at, size: n as u32, unused: 0 };
     let mut done = PIECE - to % BLOCK;
     if size <= done {
-        push(piece(0, size));
+        if size > 0 {
+            push(piece(0, size));
+        }
         return;
     }
     push(piece(0, done));
@@ -293,7 +295,7 @@ mod tests {
     #[test]
     fn pieces_cover_a_region_once_and_begin_with_whole_blocks() {
         for to in [0, 1, 15, 16, 4096 + 9] {
-            for size in [1, 15, 16, 1008, 1009, 1023, 1024, 1025, 2047, 2048, 2049, 65_536] {
+            for size in [0, 1, 15, 16, 1008, 1009, 1023, 1024, 1025, 2047, 2048, 2049, 65_536] {
                 let mut next = (to, 7);
                 let mut count = 0;
                 split(to, 7, size, |piece| {
