@@ -368,3 +368,23 @@ fn a_thousand_frames_leak_nothing() {
     }
     assert_clean(&gpu);
 }
+
+#[test]
+fn a_buffer_that_one_gpu_uploaded_to_is_foreign_to_another_and_each_frame_keeps_it() {
+    let (one, other) = (gpu(), gpu());
+    let a = storage(&one, 64);
+    for value in 1..4u32 {
+        let mut foreign = other.begin_frame().unwrap();
+        let mut own = one.begin_frame().unwrap();
+        own.upload(&a, 0, &[value]).unwrap();
+        let refused = foreign.upload(&a, 0, &[0u32]);
+        assert!(matches!(refused, Err(MkError::ForeignHandle { .. })), "{refused:?}");
+        own.submit().unwrap();
+        assert_eq!(contents(&one, &a, 1), [value]);
+    }
+    let mut last = one.begin_frame().unwrap();
+    last.upload(&a, 0, &[9u32]).unwrap();
+    drop(a);
+    last.submit().unwrap().wait().unwrap();
+    assert_clean(&one);
+}
