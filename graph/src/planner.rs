@@ -3,6 +3,7 @@
 pub(crate) mod barriers;
 mod cache;
 pub(crate) mod cull;
+pub(crate) mod granules;
 pub(crate) mod groups;
 pub(crate) mod hazards;
 pub(crate) mod label;
@@ -22,6 +23,7 @@ use crate::state::{By, GraphState, Mark, Part, RangeState, note};
 use crate::uploads::UploadRule;
 use cache::{Asked, Cache, Found, Made, Reused};
 pub use cache::{PlanChange, PlanOrigin};
+use groups::Leaves;
 use hazards::{NONE, ReadCell, Track};
 
 /// What a plan is asked for.
@@ -184,7 +186,7 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        groups::run(graph, positions, &mut self.resolved, options.causes, &mut self.groups);
+        groups::run((graph, state), positions, &mut self.resolved, options.causes, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
             (graph, positions),
@@ -297,14 +299,18 @@ impl Planner {
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
         let Planner { groups, levels, resolved, schedule, .. } = self;
-        for (id, pair, uploads) in groups.leave(resolved, schedule) {
+        for (id, pair, leaves) in groups.leave(resolved, schedule) {
             let by = By { pair, base };
-            if let [one] = uploads
-                && state.overwrite_one(id, by, groups.written(one, levels))
-            {
-                continue;
+            match leaves {
+                Leaves::Regions([one]) if state.overwrite_one(id, by, groups.written(one, levels)) => {}
+                Leaves::Regions(regions) => {
+                    let writes = regions.iter().map(|u| groups.written(u, levels));
+                    state.overwrite(id, by, writes, regions.len());
+                }
+                Leaves::Marked(granules, regions) => {
+                    state.overwrite_marked(id, by, levels.grouped.unwrap_or(0), granules, regions);
+                }
             }
-            state.overwrite(id, by, uploads.iter().map(|u| groups.written(u, levels)));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
 pub(crate) struct Upload {
     /// The bytes at the destination, as of a [`ResourceSlice`].
     pub(crate) start: u64,
-    end: u64,
+    pub(crate) end: u64,
     /// Where they are in the staging buffer.
     pub(crate) offset: u64,
     /// Position among the frame's nodes.

@@ -3,9 +3,11 @@
 //! Uploads that are disjoint, to a buffer that nothing else writes in this frame and nothing reads before them, owe
 //! something to earlier frames only, and the world after the frame sees all of them. So none can be culled, and their
 //! order does not matter: they are sorted once, here, and all later phases take them from here. Only what is not in a
-//! group is walked node by node.
+//! group is walked node by node. Where the frame is nothing else, uploads to one buffer are not even sorted, if a bit for each
+//! of their places shows that they are apart.
 
 use super::Positions;
+use super::granules::Granules;
 use super::order::Levels;
 use super::radix::{self, Keyed};
 use super::resolve::Resolved;
@@ -13,7 +15,7 @@ use crate::frame::{self, FrameGraph};
 use crate::pairs::PairId;
 use crate::resource::ResourceId;
 use crate::schedule::{CopyRegion, Schedule};
-use crate::state::Written;
+use crate::state::{GraphState, Written};
 
 /// The uploads to one buffer.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +24,24 @@ pub(crate) struct Group {
     /// Where they are in [`Groups::uploads`].
     begin: u32,
     end: u32,
+    /// How many there are, and their bytes.
+    pub(crate) uploads: u32,
+    pub(crate) bytes: u64,
+}
+
+/// What grouped uploads leave.
+pub(crate) enum Leaves<'a> {
+    /// Ascending.
+    Regions(&'a [CopyRegion]),
+    /// So many regions, which are in no order.
+    Marked(&'a Granules, usize),
 }
 
 /// The outcome, and the memory the phase needs.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    /// What is in groups: by local resource, then ascending at the destination. One an upload, unless the frame has
-    /// [nothing else](Self::alone).
+    /// What is in groups: by local resource, then ascending at the destination, unless they are [marked](Self::marked). One an
+    /// upload, unless the frame has [nothing else](Self::alone).
     pub(crate) uploads: Vec<CopyRegion>,
     pub(crate) groups: Vec<Group>,
     /// How many uploads are in groups.
@@ -39,6 +52,9 @@ pub(crate) struct Groups {
     /// for. Then all run at one level, nothing names a single one, and those that continue each other in staging memory
     /// and at their destination are one.
     pub(crate) alone: bool,
+    /// Whether there is one group, which is alone and in the order of declaration.
+    is_marked: bool,
+    granules: Granules,
     positions: Positions,
     /// The staging buffer of all uploads, or of the first.
     host: u32,
@@ -87,15 +103,22 @@ impl Groups {
         &'a self,
         resolved: &'a Resolved,
         schedule: &'a Schedule,
-    ) -> impl Iterator<Item = (ResourceId, PairId, &'a [CopyRegion])> {
+    ) -> impl Iterator<Item = (ResourceId, PairId, Leaves<'a>)> {
         // The schedule has them as they are, if there is nothing else.
         let all = if self.uploads.is_empty() { &schedule.regions } else { &self.uploads };
         self.groups.iter().filter_map(move |group| {
             let local = &resolved.locals[group.local as usize];
             let id = local.backing.filter(|_| !local.read() && !local.host_visible)?;
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            Some((id, pair, all.get(group.range())?))
+            let regions = all.get(group.range())?;
+            let leaves = self.marked().map(|granules| Leaves::Marked(granules, regions.len()));
+            Some((id, pair, leaves.unwrap_or(Leaves::Regions(regions))))
         })
+    }
+
+    /// Where the uploads of the only group are, if that is in the order of declaration.
+    pub(crate) fn marked(&self) -> Option<&Granules> {
+        self.is_marked.then_some(&self.granules)
     }
 
     /// The level of an upload.
@@ -127,7 +150,7 @@ impl Groups {
 
 /// Finds the groups.
 pub(crate) fn run(
-    graph: &FrameGraph,
+    (graph, state): (&FrameGraph, &GraphState),
     positions: Positions,
     resolved: &mut Resolved,
     causes: bool,
@@ -149,7 +172,7 @@ pub(crate) fn run(
         && out.grouped.is_empty()
         && graph.uploads.len() == positions.len() as usize
         && resolved.locals.iter().all(|l| !l.host_visible);
-    gather(graph, resolved, out);
+    gather((graph, state), resolved, out);
     if !out.alone {
         resolved.settle_uploads(graph);
         leave_walked(graph, positions, resolved, out);
@@ -161,16 +184,19 @@ fn clear(out: &mut Groups) {
     out.groups.clear();
     out.hosts.clear();
     out.len = 0;
+    out.is_marked = false;
 }
 
 /// Copies the uploads of the buffers in question, in order.
-fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
+fn gather((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) {
     out.host = graph.uploads.first().map_or(0, |u| graph.upload_from(u).buffer);
     let mut packed = std::mem::take(&mut out.packed);
     let mut order = std::mem::take(&mut out.order);
     let from = (graph, resolved);
     if resolved.together.ascend && out.grouped.is_empty() {
         cut(from, &graph.uploads, |upload| upload, out);
+    } else if out.alone && mark((graph, state), resolved, out) {
+        out.len = graph.uploads.len() as u32;
     } else if let Some(bits) = pack(from, &out.grouped, &mut packed) {
         radix::sort_packed(&mut packed, &mut out.spare_packed, bits);
         cut(from, &packed, |item| &graph.uploads[*item as u32 as usize], out);
@@ -180,6 +206,26 @@ fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
     }
     out.packed = packed;
     out.order = order;
+}
+
+/// Makes one group of uploads to one buffer in the order in which they are, if bits show that they are apart. Returns
+/// whether they do.
+#[inline(never)]
+fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) -> bool {
+    let ([local], false) = (resolved.locals.as_slice(), resolved.together.mixed) else { return false };
+    let extent = resolved.together.extent(graph.uploads.len(), local.size);
+    let uploads = graph.uploads.iter().map(|u| (u.start, u.end));
+    if !state.draws_together(extent.uploads) || !out.granules.mark(extent, uploads) {
+        return false;
+    }
+    let found = append::<_, false>(&graph.uploads, |upload| upload, local.size, &mut out.uploads);
+    if found.touch {
+        merge(0, &mut out.uploads, &mut out.hosts);
+    }
+    out.is_marked = true;
+    let (uploads, end) = (graph.uploads.len() as u32, out.uploads.len() as u32);
+    out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes: found.bytes });
+    true
 }
 
 /// Writes what is to be sorted to `packed`: what tells destinations apart in the upper half, the place among the uploads in
@@ -270,28 +316,29 @@ fn fill<'a, T>(
         }
         let size = resolved.locals[local as usize].size;
         let begin = out.uploads.len();
-        let neighbours = match of {
+        let found = match of {
             [one] => {
-                out.uploads.push(region(upload(one), size));
-                Neighbours::Apart
+                let region = region(upload(one), size);
+                out.uploads.push(region);
+                Appended { bytes: region.size, ..Appended::default() }
             }
-            _ => append(of, upload, size, &mut out.uploads),
+            _ => append::<_, true>(of, upload, size, &mut out.uploads),
         };
         if resolved.together.mixed {
             out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
         }
-        match neighbours {
-            Neighbours::Overlap => {
-                out.uploads.truncate(begin);
-                out.hosts.truncate(begin);
-                out.grouped.resize(resolved.locals.len(), true);
-                out.grouped[local as usize] = false;
-                continue;
-            }
-            Neighbours::Touch if out.alone => merge(begin, &mut out.uploads, &mut out.hosts),
-            _ => {}
+        if found.overlap {
+            out.uploads.truncate(begin);
+            out.hosts.truncate(begin);
+            out.grouped.resize(resolved.locals.len(), true);
+            out.grouped[local as usize] = false;
+            continue;
         }
-        out.groups.push(Group { local, begin: begin as u32, end: out.uploads.len() as u32 });
+        if found.touch && out.alone {
+            merge(begin, &mut out.uploads, &mut out.hosts);
+        }
+        let (uploads, end) = (of.len() as u32, out.uploads.len() as u32);
+        out.groups.push(Group { local, begin: begin as u32, end, uploads, bytes: found.bytes });
     }
 }
 
@@ -302,40 +349,40 @@ fn region(upload: &frame::Upload, size: u64) -> CopyRegion {
     CopyRegion { src: upload.offset, dst: start, size: end - start, node: upload.node, merged: 1 }
 }
 
-/// How the regions of a buffer are to each other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Neighbours {
-    Apart,
-    /// Some continue another, if they come from one staging buffer.
-    Touch,
-    Overlap,
+/// What is known of regions that were appended.
+#[derive(Default)]
+struct Appended {
+    /// Some continue the one before, if they come from one staging buffer.
+    touch: bool,
+    /// Some of those that ascend overlap.
+    overlap: bool,
+    bytes: u64,
 }
 
-/// Appends the regions of uploads to a buffer of `size` bytes, which ascend there.
+/// Appends the regions of uploads to a buffer of `size` bytes, which `ASCEND` there or are apart.
 #[inline(never)]
-fn append<'a, T>(
+fn append<'a, T, const ASCEND: bool>(
     items: &'a [T],
     upload: impl Fn(&'a T) -> &'a frame::Upload,
     size: u64,
     regions: &mut Vec<CopyRegion>,
-) -> Neighbours {
-    let (mut touch, mut overlap) = (false, false);
+) -> Appended {
+    let (mut touch, mut overlap, mut bytes) = (false, false, 0u64);
     // Where the last one ends in staging memory, and at the destination.
     let (mut read, mut reached) = (u64::MAX, 0);
     let begin = regions.len();
     regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
     for (to, item) in regions[begin..].iter_mut().zip(items) {
         let region = region(upload(item), size);
-        overlap |= region.dst < reached;
+        if ASCEND {
+            overlap |= region.dst < reached;
+        }
         touch |= (region.dst ^ reached) | (region.src ^ read) == 0;
+        bytes = bytes.wrapping_add(region.size);
         (read, reached) = (region.src + region.size, region.dst + region.size);
         *to = region;
     }
-    match (overlap, touch) {
-        (true, _) => Neighbours::Overlap,
-        (_, true) => Neighbours::Touch,
-        _ => Neighbours::Apart,
-    }
+    Appended { touch, overlap, bytes }
 }
 
 /// Makes one region of those, from `first` on, that continue each other.

@@ -119,14 +119,14 @@ pub(crate) fn run(
 /// What a group costs.
 #[inline]
 fn of_group(groups: &Groups, group: &Group, rule: UploadRule) -> Costs {
-    let mut of = Costs::default();
+    let regions = groups.of(group);
+    let mut of = Costs { uploads: group.uploads, bytes: group.bytes, ..Costs::default() };
+    of.regions = regions.len() as u32;
     let mut last: Option<Run> = None;
-    for (index, u) in group.range().zip(groups.of(group)) {
-        of.uploads += u.merged;
-        of.bytes += u.size;
-        of.regions += 1;
+    for (index, u) in group.range().zip(regions) {
         if groups.alone {
-            continue;
+            // They are merged already.
+            break;
         }
         let from = HostSlice { buffer: groups.host(index), offset: u.src };
         let next = Run::new(group.local, u.dst..u.dst + u.size, from);

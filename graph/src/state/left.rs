@@ -121,7 +121,7 @@ impl Left {
             {
                 continue;
             }
-            state.overwrite(group.id, by, these.iter().copied());
+            state.overwrite(group.id, by, these.iter().copied(), these.len());
         }
         let enter = |part: &LeftPart, range: &mut RangeState| {
             if let Some(write) = part.write {

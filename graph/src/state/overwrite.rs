@@ -4,6 +4,7 @@
 //! before any is made.
 
 mod gaps;
+mod marked;
 
 use super::{GraphState, Mark, RangeState, Ranges};
 use crate::pairs::PairId;
@@ -58,7 +59,24 @@ impl GraphState {
         })
     }
 
-    /// Takes in writes, ascending and disjoint.
+    /// Whether so many writes at once are drawn together.
+    pub(crate) fn draws_together(&self, writes: usize) -> bool {
+        writes > self.max_ranges
+    }
+
+    /// The widest gap in a resource of `size` bytes across which writes are drawn together.
+    pub(crate) fn widest_gap(&self, size: u64) -> u64 {
+        widest_gap(size, self.max_ranges)
+    }
+
+    /// Makes what was laid out in the spare memory the ranges of a resource.
+    fn set_spare(&mut self, id: ResourceId) {
+        let mut ranges = std::mem::take(&mut self.pieces.spare);
+        self.set_ranges(id, &mut ranges);
+        self.pieces.spare = ranges;
+    }
+
+    /// Takes in writes, ascending and disjoint, at most `most`.
     ///
     /// More of them than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
     /// each range has if they share the resource alike: what lies in such a gap owes what the writes owe, and what it
@@ -67,19 +85,17 @@ impl GraphState {
         &mut self,
         id: ResourceId,
         by: By,
-        writes: impl ExactSizeIterator<Item = Written> + Clone,
+        writes: impl Iterator<Item = Written> + Clone,
+        most: usize,
     ) {
+        let (draws_together, max) = (self.draws_together(most), self.max_ranges);
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
-        if writes.len() > self.max_ranges {
-            // So few gaps are wider that the rest can be kept.
-            let widest = size / (self.max_ranges as u64).div_ceil(4);
+        if draws_together {
             let spare = &mut self.pieces.spare;
             spare.clear();
-            gaps::draw_together(&persistent.ranges, size, (by, writes), widest, spare);
-            let mut ranges = std::mem::take(spare);
-            self.set_ranges(id, &mut ranges);
-            self.pieces.spare = ranges;
+            gaps::draw_together(&persistent.ranges, size, (by, writes), widest_gap(size, max), spare);
+            self.set_spare(id);
             return;
         }
         if fits(&persistent.ranges, size, writes.clone()) {
@@ -97,6 +113,11 @@ impl GraphState {
         }
         std::mem::swap(&mut persistent.ranges, spare);
     }
+}
+
+/// So wide that with few enough wider ones the rest can be kept.
+fn widest_gap(size: u64, max_ranges: usize) -> u64 {
+    size / (max_ranges as u64).div_ceil(4)
 }
 
 /// The range that a write is to all of, if there is one.
@@ -284,7 +305,7 @@ mod tests {
                 let Some(before) = state.get(id).map(|p| p.ranges.clone()) else { return };
                 let writes = some_writes(&mut x, &before, frame % 3 == 0);
                 let mut bytes = byte_by_byte(&before, 200, by, &writes);
-                state.overwrite(id, by, writes.iter().copied());
+                state.overwrite(id, by, writes.iter().copied(), writes.len());
                 let Some(kept) = state.get(id).map(|p| p.ranges.clone()) else { return };
                 let context = || format!("at most {max}, frame {frame}: {writes:?} gave {kept:?}");
                 if writes.len() > max {

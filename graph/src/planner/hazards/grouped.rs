@@ -98,11 +98,20 @@ pub(super) fn enter(walk: &Walk<'_>, (resolved, groups): (&Resolved, &Groups), o
             continue;
         }
         let number = usize::from(local.scattered);
+        let pair = walk.uploads[number];
+        if let Some(granules) = groups.marked() {
+            let end_of = |r: usize| ranges.get(r + 1).map_or(u64::MAX, |next| next.start);
+            let is_written = |(r, range): &(usize, &RangeState)| granules.any(range.start, end_of(*r));
+            let written = ranges.iter().enumerate().filter(is_written).map(|(_, range)| range);
+            // That they owe it together is enough: they run at one level.
+            let list = owed(walk, (pairs, pair), written, out);
+            out.grouped.push(uploads.len(), list);
+            continue;
+        }
         if groups.alone && known[number].holds(ranges, uploads) {
             out.grouped.push(uploads.len(), known[number].list);
             continue;
         }
-        let pair = walk.uploads[number];
         judge(walk, (pairs, pair), uploads, ranges, &mut known[number], out);
         if walk.causes {
             explain(walk, (pairs, pair), (groups, group), ranges, out);
@@ -185,7 +194,7 @@ fn judge(
         if end == first {
             let upload_end = upload.dst + upload.size;
             let n = ranges[r..].iter().take_while(|range| range.start < upload_end).count();
-            let list = owed(walk, pairs, &ranges[r..r + n], out);
+            let list = owed(walk, pairs, ranges[r..r + n].iter(), out);
             out.grouped.push(1, list);
             first += 1;
             continue;
@@ -193,18 +202,18 @@ fn judge(
         // Buffers that the same frame uploaded to owe the same.
         let mark = one_write(&ranges[r]);
         if mark.is_none() || mark != known.mark {
-            *known = Known { mark, list: owed(walk, pairs, &ranges[r..=r], out) };
+            *known = Known { mark, list: owed(walk, pairs, std::iter::once(&ranges[r]), out) };
         }
         out.grouped.push(end - first, known.list);
         first = end;
     }
 }
 
-/// What an upload into some ranges owes, as a list of its own.
-fn owed(
+/// What uploads into some ranges owe, as a list of its own.
+fn owed<'a>(
     walk: &Walk<'_>,
     pairs: (&PairTable, PairId),
-    ranges: &[RangeState],
+    ranges: impl Iterator<Item = &'a RangeState>,
     out: &mut Hazards,
 ) -> (u32, u32) {
     let begin = out.grouped.list.len();

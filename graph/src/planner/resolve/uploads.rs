@@ -3,6 +3,7 @@
 use super::{Resolved, ResolvedUse, persistent};
 use crate::frame::{FrameGraph, Mode, Upload};
 use crate::pairs::PairId;
+use crate::planner::granules::Extent;
 use crate::resource::Resource;
 use crate::state::GraphState;
 
@@ -13,9 +14,10 @@ pub(crate) struct Together {
     pub(crate) ascend: bool,
     /// Whether they come from several staging buffers.
     pub(crate) mixed: bool,
-    /// Bits that are set in the start of one of them, and of each.
+    /// Bits that are set in the start of one of them, and of each; and in the end of one.
     any: u64,
     all: u64,
+    ends: u64,
     /// Local resource and start of the last.
     last: (u32, u64),
 }
@@ -23,18 +25,23 @@ pub(crate) struct Together {
 impl Together {
     /// Of no uploads.
     pub(super) const NONE: Self =
-        Together { ascend: true, mixed: false, any: 0, all: u64::MAX, last: (0, 0) };
+        Together { ascend: true, mixed: false, any: 0, all: u64::MAX, ends: 0, last: (0, 0) };
 
     /// Bits in which their starts differ.
     pub(crate) fn differ(&self) -> u64 {
         self.any & !self.all
     }
 
+    /// Where they are, if they are so many to one resource of `size` bytes.
+    pub(crate) fn extent(&self, uploads: usize, size: u64) -> Extent {
+        Extent { uploads, first: self.all, end: self.ends.min(size), any: self.any | self.ends }
+    }
+
     /// Takes in uploads to a resource of `size` bytes, the first of some, as long as nothing is wrong with them. Returns how
     /// many.
     #[inline(never)]
     fn add(&mut self, uploads: &[Upload], (local, size): (u32, u64)) -> usize {
-        let Together { mut ascend, mut any, mut all, last: (last_local, last), .. } = *self;
+        let Together { mut ascend, mut any, mut all, mut ends, last: (last_local, last), .. } = *self;
         ascend &= last_local <= local;
         let mut last = if last_local == local { last } else { 0 };
         let (mut fine, mut offsets) = (0, 0);
@@ -47,10 +54,11 @@ impl Together {
             last = start;
             any |= start;
             all &= start;
+            ends |= end;
             offsets |= upload.offset;
             fine += 1;
         }
-        *self = Together { ascend, any, all, last: (local, last), ..*self };
+        *self = Together { ascend, any, all, ends, last: (local, last), ..*self };
         let most = u64::MAX - size;
         if offsets <= most {
             return fine;
