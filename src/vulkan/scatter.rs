@@ -9,7 +9,7 @@ use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType, MkRecordInput};
 use ash::vk;
 use memkit_graph::{BufferRef, BufferUsage, ScatterPart, Schedule};
-use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -37,21 +37,21 @@ const GROUP: u32 = 4;
 /// `maxComputeWorkGroupCount`).
 const GROUPS: u32 = 65_535;
 
+/// Most bytes of a region that is one piece, wherever it begins.
+const ONE_PIECE: u64 = PIECE - (BLOCK - 1);
+
 /// Takes a region apart. All but its first and last piece begin and end with whole blocks.
 #[inline(always)]
 fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
     // At most a piece.
     let piece = |at: u64, n: u64| Piece { to: to + at, from: from + at, size: n as u32, unused: 0 };
-    let mut done = PIECE - to % BLOCK;
-    if size <= done {
-        if size > 0 {
-            push(piece(0, size));
-        }
+    if (1..=ONE_PIECE).contains(&size) {
+        push(piece(0, size));
         return;
     }
-    push(piece(0, done));
+    let mut done = 0;
     while done < size {
-        let n = PIECE.min(size - done);
+        let n = (PIECE - (to + done) % BLOCK).min(size - done);
         push(piece(done, n));
         done += n;
     }
@@ -62,10 +62,10 @@ pub(super) fn pieces(schedule: &Schedule) -> usize {
     // A region, with what comes before its first block, has less than a piece more than its bytes take.
     let (mut regions, mut bytes) = (0u64, 0u64);
     for part in &schedule.scatters {
-        for region in schedule.regions_of(&part.regions) {
-            bytes = bytes.saturating_add(region.size);
-            regions += 1;
-        }
+        let of_part = schedule.regions_of(&part.regions);
+        // Their bytes are apart in a buffer; what else is handed in runs out of room.
+        bytes = of_part.iter().fold(bytes, |bytes, region| bytes.wrapping_add(region.size));
+        regions += of_part.len() as u64;
     }
     let bytes = bytes.saturating_add(regions * (BLOCK - 1));
     usize::try_from(regions + bytes / PIECE).unwrap_or(usize::MAX)
@@ -82,29 +82,24 @@ pub(super) struct Table {
 
 /// Writes pieces to a table.
 struct Pen<'a> {
-    /// The first piece of the table.
-    at: NonNull<Piece>,
-    used: usize,
-    room: usize,
-    _table: PhantomData<&'a mut Table>,
+    /// What was not written of the table.
+    rest: std::slice::IterMut<'a, MaybeUninit<Piece>>,
+    /// Whether there was no room for a piece.
+    is_short: bool,
 }
 
 impl Pen<'_> {
     #[inline(always)]
     fn write(&mut self, to: u64, from: u64, size: u64) {
-        split(to, from, size, |piece| {
-            if self.used < self.room {
-                // SAFETY: the table's buffer is mapped, with room for `room` pieces, at an address aligned as all buffers
-                // are, and no one else uses it: the table is borrowed.
-                unsafe { self.at.add(self.used).write(piece) };
-            }
-            self.used += 1;
+        split(to, from, size, |piece| match self.rest.next() {
+            Some(room) => _ = room.write(piece),
+            None => self.is_short = true,
         });
     }
 
-    /// How many pieces there are in the table now, if there was room for them.
+    /// How many pieces there is room for now, if there was room for all.
     fn end(self) -> Result<usize, MkError> {
-        if self.used <= self.room { Ok(self.used) } else { Err(misfit()) }
+        if self.is_short { Err(misfit()) } else { Ok(self.rest.len()) }
     }
 }
 
@@ -166,7 +161,8 @@ impl Table {
                 pen.write(to + region.dst, from + region.src, region.size);
             }
         }
-        self.used = pen.end()?;
+        let left = pen.end()?;
+        self.used = self.room - left;
         self.filled(first)
     }
 
@@ -175,13 +171,17 @@ impl Table {
     pub(super) fn push(&mut self, regions: impl Iterator<Item = (u64, u64, u64)>) -> Result<(), MkError> {
         let mut pen = self.pen()?;
         regions.for_each(|(to, from, size)| pen.write(to, from, size));
-        self.used = pen.end()?;
+        let left = pen.end()?;
+        self.used = self.room - left;
         Ok(())
     }
 
     fn pen(&mut self) -> Result<Pen<'_>, MkError> {
         let at = self.buffer.as_ref().and_then(VulkanBuffer::mapped).ok_or_else(misfit)?.cast();
-        Ok(Pen { at, used: self.used, room: self.room, _table: PhantomData })
+        // SAFETY: the table's buffer is mapped, with room for `room` pieces, at an address aligned as all buffers are, and no one
+        // else uses it: the table is borrowed.
+        let all = unsafe { NonNull::slice_from_raw_parts(at, self.room).as_mut() };
+        Ok(Pen { rest: all[self.used..].iter_mut(), is_short: false })
     }
 
     /// All pieces from `first` on.

@@ -2,7 +2,7 @@
 
 use super::{Declared, FrameGraph, Mode, Node, NodeKind, PassId, Use};
 use crate::access::Access;
-use crate::resource::{HostSlice, Resource, ResourceSlice, TransientId};
+use crate::resource::{HostSlice, Resource, ResourceSlice};
 
 /// A declared upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +31,26 @@ pub(crate) struct Batch {
 /// The batch that the next upload may be one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OpenBatch {
-    resource: Resource,
-    buffer: u32,
+    /// The resource's numbers, and of which kind it is with the staging buffer: whole words are compared at once.
+    resource: u64,
+    kind_and_buffer: u64,
     /// Its position.
     number: u32,
 }
 
 impl OpenBatch {
-    /// None. No frame has so many transients.
-    pub(super) const NONE: Self = OpenBatch {
-        resource: Resource::Transient(TransientId { index: u32::MAX, frame: 0 }),
-        buffer: 0,
-        number: 0,
-    };
+    /// None: there is no such kind.
+    pub(super) const NONE: Self = OpenBatch { resource: 0, kind_and_buffer: u64::MAX, number: 0 };
+
+    #[inline(always)]
+    fn new(resource: Resource, buffer: u32, number: u32) -> Self {
+        let (kind, low, high) = match resource {
+            Resource::Persistent(id) => (0, id.index, id.version),
+            Resource::Transient(id) => (1, id.index, id.frame),
+        };
+        let resource = u64::from(high) << u32::BITS | u64::from(low);
+        OpenBatch { resource, kind_and_buffer: u64::from(buffer) << 1 | kind, number }
+    }
 }
 
 impl Default for OpenBatch {
@@ -127,7 +134,7 @@ impl FrameGraph {
         let ResourceSlice { resource, start, end } = to.into();
         let upload = self.uploads.len() as u32;
         let node = self.nodes.len() as u32 + upload;
-        if (self.open.resource, self.open.buffer) != (resource, from.buffer) {
+        if OpenBatch::new(resource, from.buffer, self.open.number) != self.open {
             self.begin_batch(resource, from.buffer);
         }
         let batch = self.open.number;
@@ -141,7 +148,7 @@ impl FrameGraph {
         if self.open == OpenBatch::NONE {
             self.runs.push(Run { node: self.nodes.len() as u32 + upload, upload });
         }
-        self.open = OpenBatch { resource, buffer, number: self.batches.len() as u32 };
+        self.open = OpenBatch::new(resource, buffer, self.batches.len() as u32);
         self.batches.push(Batch { resource, buffer, first: upload });
     }
 
@@ -152,11 +159,9 @@ impl FrameGraph {
         self.batches.truncate(self.uploads.last().map_or(0, |last| last.batch as usize + 1));
         let next = self.len();
         let last = self.uploads.last().filter(|last| last.node as usize + 1 == next).and(self.batches.last());
-        self.open = last.map_or(OpenBatch::NONE, |batch| OpenBatch {
-            resource: batch.resource,
-            buffer: batch.buffer,
-            number: self.batches.len() as u32 - 1,
-        });
+        let number = self.batches.len() as u32;
+        self.open =
+            last.map_or(OpenBatch::NONE, |batch| OpenBatch::new(batch.resource, batch.buffer, number - 1));
     }
 
     /// Where the bytes of an upload are.

@@ -43,19 +43,24 @@ impl Granules {
         }
         let (first, shift, granule) = (self.first, self.shift, 1 << self.shift);
         let words = self.words.as_mut_slice();
-        let mut apart = true;
         for (start, end) in uploads {
             let at = start.wrapping_sub(first) >> shift;
-            let (index, bit) = ((at / BITS) as usize, at % BITS);
+            let index = (at / BITS) as usize;
             let size = end.wrapping_sub(start);
             if size != granule {
-                apart &= mark_several(words, (index, bit), size >> shift);
-            } else if let Some(word) = words.get_mut(index) {
-                apart &= *word >> bit & 1 == 0;
-                *word |= 1 << bit;
+                if !mark_several(words, (index, at % BITS), size >> shift) {
+                    return false;
+                }
+                continue;
             }
+            let Some(word) = words.get_mut(index) else { return false };
+            let marked = *word | 1 << (at % BITS);
+            if marked == *word {
+                return false;
+            }
+            *word = marked;
         }
-        apart
+        true
     }
 
     /// Makes room for uploads, if few bits are enough for them.
@@ -163,7 +168,7 @@ fn zero(words: &mut [u64]) {
 /// Marks so many granules from a bit of a word on. Whether none of them was marked.
 fn mark_several(words: &mut [u64], (index, bit): (usize, u64), granules: u64) -> bool {
     let Some([low, high]) = words.get_mut(index..).and_then(|words| words.first_chunk_mut()) else { return false };
-    if granules > BITS {
+    if !(1..=BITS).contains(&granules) {
         return false;
     }
     let bits = u64::MAX >> (BITS - granules);

@@ -213,15 +213,12 @@ fn gather((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: 
 #[inline(never)]
 fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) -> bool {
     let ([local], false) = (resolved.locals.as_slice(), resolved.together.mixed) else { return false };
-    let extent = resolved.together.extent(graph.uploads.len(), local.size);
+    let Some(extent) = resolved.together.extent(&graph.uploads, local.size) else { return false };
     let uploads = graph.uploads.iter().map(|u| (u.start, u.end));
     if !state.draws_together(extent.uploads) || !out.granules.mark(extent, uploads) {
         return false;
     }
-    let found = append::<_, false>(&graph.uploads, |upload| upload, local.size, &mut out.uploads);
-    if found.touch {
-        merge(0, &mut out.uploads, &mut out.hosts);
-    }
+    let found = append(&graph.uploads, |upload| upload, (local.size, Kind { ascend: false, join: true }), &mut out.uploads);
     out.is_marked = true;
     let (uploads, end) = (graph.uploads.len() as u32, out.uploads.len() as u32);
     out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes: found.bytes });
@@ -301,6 +298,8 @@ fn fill<'a, T>(
     upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
     out: &mut Groups,
 ) {
+    // From several staging buffers they are merged once it is known which of them each comes from.
+    let join = out.alone && !resolved.together.mixed;
     let mut rest = items;
     while let Some(first) = rest.first() {
         let local = resolved.local_of(upload(first));
@@ -322,7 +321,7 @@ fn fill<'a, T>(
                 out.uploads.push(region);
                 Appended { bytes: region.size, ..Appended::default() }
             }
-            _ => append::<_, true>(of, upload, size, &mut out.uploads),
+            _ => append(of, upload, (size, Kind { ascend: true, join }), &mut out.uploads),
         };
         if resolved.together.mixed {
             out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
@@ -334,7 +333,7 @@ fn fill<'a, T>(
             out.grouped[local as usize] = false;
             continue;
         }
-        if found.touch && out.alone {
+        if out.alone && !join {
             merge(begin, &mut out.uploads, &mut out.hosts);
         }
         let (uploads, end) = (of.len() as u32, out.uploads.len() as u32);
@@ -352,37 +351,91 @@ fn region(upload: &frame::Upload, size: u64) -> CopyRegion {
 /// What is known of regions that were appended.
 #[derive(Default)]
 struct Appended {
-    /// Some continue the one before, if they come from one staging buffer.
-    touch: bool,
-    /// Some of those that ascend overlap.
+    /// Some of those that ascend overlap. Nothing else holds then.
     overlap: bool,
     bytes: u64,
 }
 
-/// Appends the regions of uploads to a buffer of `size` bytes, which `ASCEND` there or are apart.
-#[inline(never)]
-fn append<'a, T, const ASCEND: bool>(
+/// How uploads are that become regions.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// They ascend at the destination, and may overlap; if not they are apart.
+    ascend: bool,
+    /// Those are to be one region that continue the one before.
+    join: bool,
+}
+
+/// Appends the regions of uploads to a buffer of `size` bytes.
+#[inline(always)]
+fn append<'a, T>(
     items: &'a [T],
-    upload: impl Fn(&'a T) -> &'a frame::Upload,
-    size: u64,
+    upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
+    (size, kind): (u64, Kind),
     regions: &mut Vec<CopyRegion>,
 ) -> Appended {
-    let (mut touch, mut overlap, mut bytes) = (false, false, 0u64);
-    // Where the last one ends in staging memory, and at the destination.
-    let (mut read, mut reached) = (u64::MAX, 0);
+    let (mut found, done) = append_apart(items, upload, (size, kind), regions);
+    if done < items.len() {
+        join(&items[done..], upload, (size, kind), regions, &mut found);
+    }
+    found
+}
+
+/// Appends the first, as far as none of them touches the one before, if those are to be joined, nor overlaps it. Returns how
+/// many.
+#[inline(always)]
+fn append_apart<'a, T>(
+    items: &'a [T],
+    upload: impl Fn(&'a T) -> &'a frame::Upload,
+    (size, kind): (u64, Kind),
+    regions: &mut Vec<CopyRegion>,
+) -> (Appended, usize) {
+    let (mut bytes, mut done, mut reached) = (0u64, 0, None);
     let begin = regions.len();
     regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
     for (to, item) in regions[begin..].iter_mut().zip(items) {
         let region = region(upload(item), size);
-        if ASCEND {
-            overlap |= region.dst < reached;
+        let is_apart = reached.is_none_or(|reached| match (kind.ascend, kind.join) {
+            (true, true) => region.dst > reached,
+            (true, false) => region.dst >= reached,
+            (false, true) => region.dst != reached,
+            (false, false) => true,
+        });
+        if !is_apart {
+            break;
         }
-        touch |= (region.dst ^ reached) | (region.src ^ read) == 0;
         bytes = bytes.wrapping_add(region.size);
-        (read, reached) = (region.src + region.size, region.dst + region.size);
+        reached = Some(region.dst + region.size);
         *to = region;
+        done += 1;
     }
-    Appended { touch, overlap, bytes }
+    regions.truncate(begin + done);
+    (Appended { bytes, overlap: false }, done)
+}
+
+/// Appends the others.
+#[inline(never)]
+fn join<'a, T>(
+    items: &'a [T],
+    upload: impl Fn(&'a T) -> &'a frame::Upload,
+    (size, kind): (u64, Kind),
+    regions: &mut Vec<CopyRegion>,
+    found: &mut Appended,
+) {
+    let Some(mut last) = regions.pop() else { return };
+    for item in items {
+        let next = region(upload(item), size);
+        found.bytes = found.bytes.wrapping_add(next.size);
+        let reached = last.dst + last.size;
+        found.overlap |= kind.ascend && next.dst < reached;
+        if kind.join && (next.dst, next.src) == (reached, last.src + last.size) {
+            last.size += next.size;
+            last.merged += 1;
+            last.node = last.node.min(next.node);
+        } else {
+            regions.push(std::mem::replace(&mut last, next));
+        }
+    }
+    regions.push(last);
 }
 
 /// Makes one region of those, from `first` on, that continue each other.

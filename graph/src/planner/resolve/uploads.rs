@@ -14,43 +14,73 @@ pub(crate) struct Together {
     pub(crate) ascend: bool,
     /// Whether they come from several staging buffers.
     pub(crate) mixed: bool,
+    /// How many were taken in. What follows says nothing of others.
+    count: usize,
     /// Bits that are set in the start of one of them, and of each; and in the end of one.
     any: u64,
     all: u64,
     ends: u64,
-    /// Local resource and start of the last.
+    /// Local resource and start of the last, as long as they ascend.
     last: (u32, u64),
 }
 
 impl Together {
     /// Of no uploads.
     pub(super) const NONE: Self =
-        Together { ascend: true, mixed: false, any: 0, all: u64::MAX, ends: 0, last: (0, 0) };
+        Together { ascend: true, mixed: false, count: 0, any: 0, all: u64::MAX, ends: 0, last: (0, 0) };
 
     /// Bits in which their starts differ.
     pub(crate) fn differ(&self) -> u64 {
         self.any & !self.all
     }
 
-    /// Where they are, if they are so many to one resource of `size` bytes.
-    pub(crate) fn extent(&self, uploads: usize, size: u64) -> Extent {
-        Extent { uploads, first: self.all, end: self.ends.min(size), any: self.any | self.ends }
+    /// Where uploads are, if all of them were taken in and they are to one resource of `size` bytes.
+    pub(crate) fn extent(&self, uploads: &[Upload], size: u64) -> Option<Extent> {
+        let extent =
+            Extent { uploads: self.count, first: self.all, end: self.ends.min(size), any: self.any | self.ends };
+        (self.count == uploads.len()).then_some(extent)
     }
 
     /// Takes in uploads to a resource of `size` bytes, the first of some, as long as nothing is wrong with them. Returns how
     /// many.
     #[inline(never)]
     fn add(&mut self, uploads: &[Upload], (local, size): (u32, u64)) -> usize {
-        let Together { mut ascend, mut any, mut all, mut ends, last: (last_local, last), .. } = *self;
-        ascend &= last_local <= local;
-        let mut last = if last_local == local { last } else { 0 };
+        let (last_local, last) = self.last;
+        self.ascend &= last_local <= local;
+        let mut fine = 0;
+        let mut offsets = 0;
+        if self.ascend {
+            let last = if last_local == local { last } else { 0 };
+            (fine, offsets) = self.ascending(uploads, last, size);
+        }
+        if !self.ascend {
+            let (more, others) = self.any_way(&uploads[fine..], size);
+            (fine, offsets) = (fine + more, offsets | others);
+        }
+        self.last.0 = local;
+        let most = u64::MAX - size;
+        if offsets > most {
+            // One of them may be as well.
+            fine = uploads.iter().take(fine).position(|upload| upload.offset > most).unwrap_or(fine);
+        }
+        self.count += fine;
+        fine
+    }
+
+    /// Takes in those that ascend. Returns how many, and all bits of their offsets.
+    #[inline(always)]
+    fn ascending(&mut self, uploads: &[Upload], mut last: u64, size: u64) -> (usize, u64) {
+        let Together { mut any, mut all, mut ends, .. } = *self;
         let (mut fine, mut offsets) = (0, 0);
         for upload in uploads {
             let (start, end) = upload.range(size);
             if !(start < end && end <= size) {
                 break;
             }
-            ascend &= last <= start;
+            if start < last {
+                self.ascend = false;
+                break;
+            }
             last = start;
             any |= start;
             all &= start;
@@ -58,13 +88,29 @@ impl Together {
             offsets |= upload.offset;
             fine += 1;
         }
-        *self = Together { ascend, any, all, ends, last: (local, last), ..*self };
-        let most = u64::MAX - size;
-        if offsets <= most {
-            return fine;
-        }
-        // One of them may be as well.
-        uploads.iter().take(fine).position(|upload| upload.offset > most).unwrap_or(fine)
+        *self = Together { any, all, ends, last: (self.last.0, last), ..*self };
+        (fine, offsets)
+    }
+
+    /// Takes in those with which nothing is wrong, whether they ascend or not. Returns likewise.
+    #[inline(always)]
+    fn any_way(&mut self, uploads: &[Upload], size: u64) -> (usize, u64) {
+        let Together { mut any, mut all, mut ends, .. } = *self;
+        let mut offsets = 0;
+        let mut rest = uploads.iter();
+        let wrong = rest.position(|upload| {
+            let (start, end) = upload.range(size);
+            let fine = start < end && end <= size;
+            if fine {
+                any |= start;
+                all &= start;
+                ends |= end;
+                offsets |= upload.offset;
+            }
+            !fine
+        });
+        *self = Together { any, all, ends, ..*self };
+        (wrong.unwrap_or(uploads.len()), offsets)
     }
 }
 
