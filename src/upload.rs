@@ -93,8 +93,8 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     fn collect(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> bool {
         let Workspace { graph, collected, .. } = &mut self.work.ws;
         let Some((from, room)) = collected.take(bytes.len(), alignment) else { return false };
-        graph.upload(from, to);
         room.copy_from_slice(bytes);
+        graph.upload(from, to);
         true
     }
 
