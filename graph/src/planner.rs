@@ -181,6 +181,10 @@ impl Planner {
     /// Runs the phases.
     fn make(&mut self, asked: Asked<'_>, state: &mut GraphState) -> Result<(), PlanError> {
         let Asked { graph, options, backings } = asked;
+        if self.groups.alone {
+            // The last regions may still be in the processor's caches: these take their place.
+            std::mem::swap(&mut self.schedule.regions, &mut self.groups.uploads);
+        }
         self.schedule.clear();
         let mut errors = Vec::new();
         let positions = Positions::new(graph);

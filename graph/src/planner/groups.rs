@@ -160,8 +160,9 @@ pub(crate) fn run(
     out.grouped.clear();
     out.positions = positions;
     out.alone = false;
-    clear(out);
+    clear_groups(out);
     if graph.uploads.is_empty() {
+        out.uploads.clear();
         out.walked.push((0, positions.len()));
         return;
     }
@@ -181,6 +182,11 @@ pub(crate) fn run(
 
 fn clear(out: &mut Groups) {
     out.uploads.clear();
+    clear_groups(out);
+}
+
+/// The regions are overwritten where they are: what they hold need not be written twice.
+fn clear_groups(out: &mut Groups) {
     out.groups.clear();
     out.hosts.clear();
     out.len = 0;
@@ -190,13 +196,16 @@ fn clear(out: &mut Groups) {
 /// Copies the uploads of the buffers in question, in order.
 fn gather((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) {
     out.host = graph.uploads.first().map_or(0, |u| graph.upload_from(u).buffer);
+    let from = (graph, resolved);
+    if !resolved.together.ascend && out.alone && mark((graph, state), resolved, out) {
+        out.len = graph.uploads.len() as u32;
+        return;
+    }
+    clear(out);
     let mut packed = std::mem::take(&mut out.packed);
     let mut order = std::mem::take(&mut out.order);
-    let from = (graph, resolved);
     if resolved.together.ascend && out.grouped.is_empty() {
         cut(from, &graph.uploads, |upload| upload, out);
-    } else if out.alone && mark((graph, state), resolved, out) {
-        out.len = graph.uploads.len() as u32;
     } else if let Some(bits) = pack(from, &out.grouped, &mut packed) {
         radix::sort_packed(&mut packed, &mut out.spare_packed, bits);
         cut(from, &packed, |item| &graph.uploads[*item as u32 as usize], out);
@@ -218,7 +227,8 @@ fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &m
     if !state.draws_together(extent.uploads) || !out.granules.mark(extent, uploads) {
         return false;
     }
-    let found = append(&graph.uploads, |upload| upload, (local.size, Kind { ascend: false, join: true }), &mut out.uploads);
+    let kind = Kind { ascend: false, join: true };
+    let found = append(&graph.uploads, |upload| upload, (local.size, kind), (&mut out.uploads, 0));
     out.is_marked = true;
     let (uploads, end) = (graph.uploads.len() as u32, out.uploads.len() as u32);
     out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes: found.bytes });
@@ -321,7 +331,7 @@ fn fill<'a, T>(
                 out.uploads.push(region);
                 Appended { bytes: region.size, ..Appended::default() }
             }
-            _ => append(of, upload, (size, Kind { ascend: true, join }), &mut out.uploads),
+            _ => append(of, upload, (size, Kind { ascend: true, join }), (&mut out.uploads, begin)),
         };
         if resolved.together.mixed {
             out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
@@ -365,15 +375,15 @@ struct Kind {
     join: bool,
 }
 
-/// Appends the regions of uploads to a buffer of `size` bytes.
+/// Appends the regions of uploads to a buffer of `size` bytes to those before place `begin`.
 #[inline(always)]
 fn append<'a, T>(
     items: &'a [T],
     upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
     (size, kind): (u64, Kind),
-    regions: &mut Vec<CopyRegion>,
+    (regions, begin): (&mut Vec<CopyRegion>, usize),
 ) -> Appended {
-    let (mut found, done) = append_apart(items, upload, (size, kind), regions);
+    let (mut found, done) = append_apart(items, upload, (size, kind), (regions, begin));
     if done < items.len() {
         join(&items[done..], upload, (size, kind), regions, &mut found);
     }
@@ -387,11 +397,12 @@ fn append_apart<'a, T>(
     items: &'a [T],
     upload: impl Fn(&'a T) -> &'a frame::Upload,
     (size, kind): (u64, Kind),
-    regions: &mut Vec<CopyRegion>,
+    (regions, begin): (&mut Vec<CopyRegion>, usize),
 ) -> (Appended, usize) {
     let (mut bytes, mut done, mut reached) = (0u64, 0, None);
-    let begin = regions.len();
-    regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
+    if regions.len() < begin + items.len() {
+        regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
+    }
     for (to, item) in regions[begin..].iter_mut().zip(items) {
         let region = region(upload(item), size);
         let is_apart = reached.is_none_or(|reached| match (kind.ascend, kind.join) {
