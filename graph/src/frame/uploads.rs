@@ -66,6 +66,13 @@ impl Upload {
         (self.start, if self.end == ResourceSlice::WHOLE { size } else { self.end })
     }
 
+    /// Whether it is to no bytes of a destination of `size` bytes, or to others.
+    #[inline(never)]
+    pub(crate) fn is_wrong(&self, size: u64) -> bool {
+        let (start, end) = self.range(size);
+        start >= end || end > size
+    }
+
     /// The bits in which the bytes at the destination differ.
     #[inline]
     pub(crate) fn difference(&self, other: &Self) -> u64 {
@@ -216,6 +223,7 @@ impl Declared<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::TransientId;
 
     /// What a node does, and the first byte of its first use.
     fn said(frame: &FrameGraph, index: usize) -> (u32, u64) {

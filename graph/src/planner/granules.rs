@@ -34,48 +34,55 @@ pub(crate) struct Extent {
     pub(crate) any: u64,
 }
 
-impl Granules {
-    /// Marks what uploads write: their first bytes, and the ends. Whether they are apart, as far as few bits can tell: they
-    /// cannot if one is as long as more granules than a word has bits.
-    pub(crate) fn mark(&mut self, of: Extent, uploads: impl Iterator<Item = (u64, u64)>) -> bool {
-        if !self.clear(of) {
-            return false;
+/// Marks granules.
+pub(crate) struct Marker<'a> {
+    words: &'a mut [u64],
+    first: u64,
+    shift: u32,
+    granule: u64,
+}
+
+impl Marker<'_> {
+    /// Marks what an upload writes. Whether it is apart from all that is marked, as far as few bits can tell: they cannot if it
+    /// has more granules than a word has bits.
+    #[inline(always)]
+    pub(crate) fn mark(&mut self, start: u64, size: u64) -> bool {
+        let at = start.wrapping_sub(self.first) >> self.shift;
+        let index = (at / BITS) as usize;
+        if size != self.granule {
+            return mark_several(self.words, (index, at % BITS), size >> self.shift);
         }
-        let (first, shift, granule) = (self.first, self.shift, 1 << self.shift);
-        let words = self.words.as_mut_slice();
-        for (start, end) in uploads {
-            let at = start.wrapping_sub(first) >> shift;
-            let index = (at / BITS) as usize;
-            let size = end.wrapping_sub(start);
-            if size != granule {
-                if !mark_several(words, (index, at % BITS), size >> shift) {
-                    return false;
-                }
-                continue;
-            }
-            let Some(word) = words.get_mut(index) else { return false };
-            let marked = *word | 1 << (at % BITS);
-            if marked == *word {
-                return false;
-            }
-            *word = marked;
-        }
-        true
+        let Some(word) = self.words.get_mut(index) else { return false };
+        let marked = *word | 1 << (at % BITS);
+        let apart = marked != *word;
+        *word = marked;
+        apart
+    }
+}
+
+impl Extent {
+    /// A granule has 2 to the power of this many bytes.
+    fn shift(&self) -> u32 {
+        self.any.trailing_zeros()
     }
 
-    /// Makes room for uploads, if few bits are enough for them.
-    fn clear(&mut self, of: Extent) -> bool {
-        let shift = of.any.trailing_zeros();
-        let words = of.end.saturating_sub(of.first).checked_shr(shift).unwrap_or(u64::MAX) / BITS + 1;
-        let Ok(words) = usize::try_from(words) else { return false };
-        if words > of.uploads.saturating_mul(WORDS) {
-            return false;
-        }
+    /// Words of bits for all granules, if they are few.
+    fn words(&self) -> Option<usize> {
+        let granules = self.end.saturating_sub(self.first).checked_shr(self.shift())?;
+        let words = usize::try_from(granules / BITS + 1).ok()?;
+        (words <= self.uploads.saturating_mul(WORDS)).then_some(words)
+    }
+}
+
+impl Granules {
+    /// Begins to mark what uploads write, if few bits are enough for them.
+    pub(crate) fn begin(&mut self, of: Extent) -> Option<Marker<'_>> {
+        let (shift, words) = (of.shift(), of.words()?);
         (self.first, self.shift) = (of.first, shift);
         self.words.truncate(words + 1);
         self.words.chunks_mut(PIECE).for_each(zero);
         self.words.resize(words + 1, 0);
-        true
+        Some(Marker { words: &mut self.words, first: of.first, shift, granule: 1 << shift })
     }
 
     /// Whether any byte of a range is written.
@@ -166,6 +173,7 @@ fn zero(words: &mut [u64]) {
 }
 
 /// Marks so many granules from a bit of a word on. Whether none of them was marked.
+#[inline(never)]
 fn mark_several(words: &mut [u64], (index, bit): (usize, u64), granules: u64) -> bool {
     let Some([low, high]) = words.get_mut(index..).and_then(|words| words.first_chunk_mut()) else { return false };
     if !(1..=BITS).contains(&granules) {

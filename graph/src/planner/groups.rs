@@ -223,15 +223,16 @@ fn gather((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: 
 fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) -> bool {
     let ([local], false) = (resolved.locals.as_slice(), resolved.together.mixed) else { return false };
     let Some(extent) = resolved.together.extent(&graph.uploads, local.size) else { return false };
-    let uploads = graph.uploads.iter().map(|u| (u.start, u.end));
-    if !state.draws_together(extent.uploads) || !out.granules.mark(extent, uploads) {
+    let Some(mut marker) = out.granules.begin(extent).filter(|_| state.draws_together(extent.uploads)) else {
         return false;
-    }
+    };
     let kind = Kind { ascend: false, join: true };
-    let found = append(&graph.uploads, |upload| upload, (local.size, kind), (&mut out.uploads, 0));
+    let apart = |region: &CopyRegion| marker.mark(region.dst, region.size);
+    let to = (&mut out.uploads, 0);
+    let Some(bytes) = append(&graph.uploads, explicit_region, apart, kind, to) else { return false };
     out.is_marked = true;
     let (uploads, end) = (graph.uploads.len() as u32, out.uploads.len() as u32);
-    out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes: found.bytes });
+    out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes });
     true
 }
 
@@ -325,29 +326,30 @@ fn fill<'a, T>(
         }
         let size = resolved.locals[local as usize].size;
         let begin = out.uploads.len();
-        let found = match of {
+        let region = |item: &'a T| region(upload(item), size);
+        let bytes = match of {
             [one] => {
-                let region = region(upload(one), size);
+                let region = region(one);
                 out.uploads.push(region);
-                Appended { bytes: region.size, ..Appended::default() }
+                Some(region.size)
             }
-            _ => append(of, upload, (size, Kind { ascend: true, join }), (&mut out.uploads, begin)),
+            _ => append(of, region, |_| true, Kind { ascend: true, join }, (&mut out.uploads, begin)),
         };
         if resolved.together.mixed {
             out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
         }
-        if found.overlap {
+        let Some(bytes) = bytes else {
             out.uploads.truncate(begin);
             out.hosts.truncate(begin);
             out.grouped.resize(resolved.locals.len(), true);
             out.grouped[local as usize] = false;
             continue;
-        }
+        };
         if out.alone && !join {
             merge(begin, &mut out.uploads, &mut out.hosts);
         }
         let (uploads, end) = (of.len() as u32, out.uploads.len() as u32);
-        out.groups.push(Group { local, begin: begin as u32, end, uploads, bytes: found.bytes });
+        out.groups.push(Group { local, begin: begin as u32, end, uploads, bytes });
     }
 }
 
@@ -358,12 +360,11 @@ fn region(upload: &frame::Upload, size: u64) -> CopyRegion {
     CopyRegion { src: upload.offset, dst: start, size: end - start, node: upload.node, merged: 1 }
 }
 
-/// What is known of regions that were appended.
-#[derive(Default)]
-struct Appended {
-    /// Some of those that ascend overlap. Nothing else holds then.
-    overlap: bool,
-    bytes: u64,
+/// The same of an upload that says where it ends.
+#[inline]
+fn explicit_region(upload: &frame::Upload) -> CopyRegion {
+    let (dst, size) = (upload.start, upload.end.wrapping_sub(upload.start));
+    CopyRegion { src: upload.offset, dst, size, node: upload.node, merged: 1 }
 }
 
 /// How uploads are that become regions.
@@ -375,43 +376,33 @@ struct Kind {
     join: bool,
 }
 
-/// Appends the regions of uploads to a buffer of `size` bytes to those before place `begin`.
+/// Appends the regions of uploads to a buffer to those before place `begin`. Returns how many bytes they have; none if `apart`
+/// said no of one, or they overlap.
 #[inline(always)]
 fn append<'a, T>(
     items: &'a [T],
-    upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
-    (size, kind): (u64, Kind),
+    region: impl Fn(&'a T) -> CopyRegion + Copy,
+    mut apart: impl FnMut(&CopyRegion) -> bool,
+    kind: Kind,
     (regions, begin): (&mut Vec<CopyRegion>, usize),
-) -> Appended {
-    let (mut found, done) = append_apart(items, upload, (size, kind), (regions, begin));
-    if done < items.len() {
-        join(&items[done..], upload, (size, kind), regions, &mut found);
-    }
-    found
-}
-
-/// Appends the first, as far as none of them touches the one before, if those are to be joined, nor overlaps it. Returns how
-/// many.
-#[inline(always)]
-fn append_apart<'a, T>(
-    items: &'a [T],
-    upload: impl Fn(&'a T) -> &'a frame::Upload,
-    (size, kind): (u64, Kind),
-    (regions, begin): (&mut Vec<CopyRegion>, usize),
-) -> (Appended, usize) {
+) -> Option<u64> {
     let (mut bytes, mut done, mut reached) = (0u64, 0, None);
     if regions.len() < begin + items.len() {
         regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
     }
+    // As far as none of them continues the one before, which is to be looked at more closely.
     for (to, item) in regions[begin..].iter_mut().zip(items) {
-        let region = region(upload(item), size);
-        let is_apart = reached.is_none_or(|reached| match (kind.ascend, kind.join) {
+        let region = region(item);
+        if !apart(&region) {
+            return None;
+        }
+        let is_plain = reached.is_none_or(|reached| match (kind.ascend, kind.join) {
             (true, true) => region.dst > reached,
             (true, false) => region.dst >= reached,
             (false, true) => region.dst != reached,
             (false, false) => true,
         });
-        if !is_apart {
+        if !is_plain {
             break;
         }
         bytes = bytes.wrapping_add(region.size);
@@ -420,24 +411,27 @@ fn append_apart<'a, T>(
         done += 1;
     }
     regions.truncate(begin + done);
-    (Appended { bytes, overlap: false }, done)
+    let Some((first, rest)) = items.get(done..).and_then(<[T]>::split_first) else { return Some(bytes) };
+    let rest_apart = rest.iter().all(|item| apart(&region(item)));
+    let more = join((first, rest), region, kind, regions);
+    more.filter(|_| rest_apart).map(|more| bytes.wrapping_add(more))
 }
 
-/// Appends the others.
+/// Appends the regions of further uploads likewise, of which the first may continue the last region there is.
 #[inline(never)]
 fn join<'a, T>(
-    items: &'a [T],
-    upload: impl Fn(&'a T) -> &'a frame::Upload,
-    (size, kind): (u64, Kind),
+    (first, rest): (&'a T, &'a [T]),
+    region: impl Fn(&'a T) -> CopyRegion,
+    kind: Kind,
     regions: &mut Vec<CopyRegion>,
-    found: &mut Appended,
-) {
-    let Some(mut last) = regions.pop() else { return };
-    for item in items {
-        let next = region(upload(item), size);
-        found.bytes = found.bytes.wrapping_add(next.size);
+) -> Option<u64> {
+    let mut last = regions.pop()?;
+    let (mut bytes, mut overlap) = (0u64, false);
+    for item in std::iter::once(first).chain(rest) {
+        let next = region(item);
+        bytes = bytes.wrapping_add(next.size);
         let reached = last.dst + last.size;
-        found.overlap |= kind.ascend && next.dst < reached;
+        overlap |= kind.ascend && next.dst < reached;
         if kind.join && (next.dst, next.src) == (reached, last.src + last.size) {
             last.size += next.size;
             last.merged += 1;
@@ -447,6 +441,7 @@ fn join<'a, T>(
         }
     }
     regions.push(last);
+    (!overlap).then_some(bytes)
 }
 
 /// Makes one region of those, from `first` on, that continue each other.

@@ -4,7 +4,7 @@ use super::{Resolved, ResolvedUse, persistent};
 use crate::frame::{FrameGraph, Mode, Upload};
 use crate::pairs::PairId;
 use crate::planner::granules::Extent;
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceSlice};
 use crate::state::GraphState;
 
 /// What is known of a frame's uploads together.
@@ -16,7 +16,7 @@ pub(crate) struct Together {
     pub(crate) mixed: bool,
     /// How many were taken in. What follows says nothing of others.
     count: usize,
-    /// Bits that are set in the start of one of them, and of each; and in the end of one.
+    /// Bits that are set in the start of one of them, and of each; and in the end of one, as declared.
     any: u64,
     all: u64,
     ends: u64,
@@ -34,11 +34,11 @@ impl Together {
         self.any & !self.all
     }
 
-    /// Where uploads are, if all of them were taken in and they are to one resource of `size` bytes.
+    /// Where uploads are, if all of them were taken in, they are to one resource of `size` bytes, and each says where it ends.
     pub(crate) fn extent(&self, uploads: &[Upload], size: u64) -> Option<Extent> {
-        let extent =
-            Extent { uploads: self.count, first: self.all, end: self.ends.min(size), any: self.any | self.ends };
-        (self.count == uploads.len()).then_some(extent)
+        let is_known = self.count == uploads.len() && self.ends != ResourceSlice::WHOLE;
+        let Together { count, any, all, ends, .. } = *self;
+        is_known.then_some(Extent { uploads: count, first: all, end: ends.min(size), any: any | ends })
     }
 
     /// Takes in uploads to a resource of `size` bytes, the first of some, as long as nothing is wrong with them. Returns how
@@ -73,8 +73,8 @@ impl Together {
         let Together { mut any, mut all, mut ends, .. } = *self;
         let (mut fine, mut offsets) = (0, 0);
         for upload in uploads {
-            let (start, end) = upload.range(size);
-            if !(start < end && end <= size) {
+            let Upload { start, end, .. } = *upload;
+            if (start >= end || end > size) && upload.is_wrong(size) {
                 break;
             }
             if start < last {
@@ -97,17 +97,16 @@ impl Together {
     fn any_way(&mut self, uploads: &[Upload], size: u64) -> (usize, u64) {
         let Together { mut any, mut all, mut ends, .. } = *self;
         let mut offsets = 0;
-        let mut rest = uploads.iter();
-        let wrong = rest.position(|upload| {
-            let (start, end) = upload.range(size);
-            let fine = start < end && end <= size;
-            if fine {
-                any |= start;
-                all &= start;
-                ends |= end;
-                offsets |= upload.offset;
+        let wrong = uploads.iter().position(|upload| {
+            let Upload { start, end, .. } = *upload;
+            if (start >= end || end > size) && upload.is_wrong(size) {
+                return true;
             }
-            !fine
+            any |= start;
+            all &= start;
+            ends |= end;
+            offsets |= upload.offset;
+            false
         });
         *self = Together { any, all, ends, ..*self };
         (wrong.unwrap_or(uploads.len()), offsets)
