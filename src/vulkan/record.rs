@@ -181,8 +181,8 @@ pub(super) unsafe fn record(
             Command::Scatter { parts } => {
                 let Some(scatter) = &scatter else { return Err(misfit()) };
                 gpu.debug.begin(commands, &mut scratch.name, "scatter uploads");
-                let filled = table.fill(&input, input.schedule.scatters_of(parts))?;
-                scatter.dispatch(commands, &filled);
+                let parts = input.schedule.scatters_of(parts);
+                table.fill(&input, parts, |filled| scatter.dispatch(commands, filled))?;
                 gpu.debug.end(commands);
             }
             Command::Fill { to, offset, size, value } => {

@@ -8,7 +8,7 @@ use super::result::refused;
 use super::{VulkanBackend, VulkanBuffer};
 use crate::{MkBackendBufferDesc, MkError, MkMemoryType, MkRecordInput};
 use ash::vk;
-use memkit_graph::{BufferRef, BufferUsage, ScatterPart, Schedule};
+use memkit_graph::{BufferRef, BufferUsage, CopyRegion, ScatterPart, Schedule};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -104,9 +104,61 @@ impl Pen<'_> {
 }
 
 /// Pieces in a table, for one dispatch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filled {
-    address: u64,
+    /// Where they begin.
+    table: u64,
     pieces: usize,
+    alike: Option<Alike>,
+}
+
+/// Pieces of one size, one after the other in staging memory: the table says only how far from `to` each goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alike {
+    to: u64,
+    /// Where the first comes from, and how many bytes after the one before each other.
+    from: u64,
+    stride: u32,
+    size: u32,
+}
+
+/// So many regions of one kind are worth a dispatch of their own.
+const MANY_ALIKE: usize = 64;
+
+/// An entry of the table of pieces that are alike.
+type Offset = u32;
+
+impl Alike {
+    /// What regions are alike in, if they are: pieces, each `stride` bytes of staging memory after the one before, that go to
+    /// the first 4 GiB of a buffer. Addresses are those of the buffers.
+    fn of(regions: &[CopyRegion], (from, to): (u64, u64)) -> Option<Self> {
+        let [first, second, ..] = regions else { return None };
+        let (size, stride) = (first.size, second.src.checked_sub(first.src)?);
+        let last = stride.checked_mul(regions.len() as u64)?;
+        let is_piece = (1..=ONE_PIECE).contains(&size);
+        (is_piece && regions.len() >= MANY_ALIKE && last <= u64::from(u32::MAX)).then_some(Alike {
+            to,
+            from: from + first.src,
+            stride: stride as u32,
+            size: size as u32,
+        })
+    }
+
+    /// Writes the table of regions that may be alike. Whether they are, and there was room.
+    fn write(&self, regions: &[CopyRegion], table: &mut [MaybeUninit<Offset>]) -> bool {
+        let Some(first) = regions.first().filter(|_| regions.len() <= table.len()) else { return false };
+        let (size, stride) = (u64::from(self.size), u64::from(self.stride));
+        let (mut src, mut any) = (first.src, 0);
+        for (entry, region) in table.iter_mut().zip(regions) {
+            if region.size != size || region.src != src {
+                return false;
+            }
+            src += stride;
+            any |= region.dst;
+            entry.write(region.dst as Offset);
+        }
+        any <= u64::from(Offset::MAX)
+    }
 }
 
 impl Table {
@@ -146,48 +198,74 @@ impl Table {
         }
     }
 
-    /// Adds the pieces of a scatter.
+    /// Adds the pieces of a scatter, and calls `dispatch` for all of them.
     pub(super) fn fill(
         &mut self,
         input: &MkRecordInput<'_, VulkanBackend>,
         parts: &[ScatterPart],
-    ) -> Result<Filled, MkError> {
+        mut dispatch: impl FnMut(&Filled),
+    ) -> Result<(), MkError> {
         let address = |at: BufferRef| buffer(input, at)?.any_address().ok_or_else(misfit);
-        let first = self.used;
-        let mut pen = self.pen()?;
+        let mut first = self.used;
         for part in parts {
+            let regions = input.schedule.regions_of(&part.regions);
             let (from, to) = (address(part.from)?, address(part.to)?);
-            for region in input.schedule.regions_of(&part.regions) {
-                pen.write(to + region.dst, from + region.src, region.size);
+            if let Some(alike) = Alike::of(regions, (from, to))
+                && let before = self.used
+                && self.push_alike(&alike, regions)?
+            {
+                if first < before {
+                    dispatch(&Filled { pieces: before - first, ..self.filled(first)? });
+                }
+                dispatch(&Filled { pieces: regions.len(), alike: Some(alike), ..self.filled(before)? });
+                first = self.used;
+                continue;
             }
+            self.push(regions.iter().map(|r| (to + r.dst, from + r.src, r.size)))?;
         }
-        let left = pen.end()?;
-        self.used = self.room - left;
-        self.filled(first)
+        if first < self.used {
+            dispatch(&self.filled(first)?);
+        }
+        Ok(())
+    }
+
+    /// Adds pieces that may be alike. Returns whether they are; nothing is added if not.
+    fn push_alike(&mut self, alike: &Alike, regions: &[CopyRegion]) -> Result<bool, MkError> {
+        let used = self.used;
+        let rest = self.rest()?;
+        // SAFETY: as many bytes, less strictly aligned, and any of both may be uninitialized.
+        let (_, table, _) = unsafe { rest.align_to_mut::<MaybeUninit<Offset>>() };
+        let fits = alike.write(regions, table);
+        if fits {
+            self.used = used + (regions.len() * size_of::<Offset>()).div_ceil(size_of::<Piece>());
+        }
+        Ok(fits)
     }
 
     /// Adds the pieces of regions, given by the addresses of their first bytes at the destination and in staging memory, and
     /// their bytes.
     pub(super) fn push(&mut self, regions: impl Iterator<Item = (u64, u64, u64)>) -> Result<(), MkError> {
-        let mut pen = self.pen()?;
+        let mut pen = Pen { rest: self.rest()?.iter_mut(), is_short: false };
         regions.for_each(|(to, from, size)| pen.write(to, from, size));
         let left = pen.end()?;
         self.used = self.room - left;
         Ok(())
     }
 
-    fn pen(&mut self) -> Result<Pen<'_>, MkError> {
+    /// What is not used of it.
+    fn rest(&mut self) -> Result<&mut [MaybeUninit<Piece>], MkError> {
         let at = self.buffer.as_ref().and_then(VulkanBuffer::mapped).ok_or_else(misfit)?.cast();
         // SAFETY: the table's buffer is mapped, with room for `room` pieces, at an address aligned as all buffers are, and no one
         // else uses it: the table is borrowed.
         let all = unsafe { NonNull::slice_from_raw_parts(at, self.room).as_mut() };
-        Ok(Pen { rest: all[self.used..].iter_mut(), is_short: false })
+        all.get_mut(self.used..).ok_or_else(misfit)
     }
 
     /// All pieces from `first` on.
     pub(super) fn filled(&self, first: usize) -> Result<Filled, MkError> {
         let begin = self.buffer.as_ref().and_then(VulkanBuffer::any_address).ok_or_else(misfit)?;
-        Ok(Filled { address: begin + (first * size_of::<Piece>()) as u64, pieces: self.used - first })
+        let table = begin + (first * size_of::<Piece>()) as u64;
+        Ok(Filled { table, pieces: self.used - first, alike: None })
     }
 
     /// Makes it visible to the device.
@@ -217,7 +295,7 @@ impl Scatter {
         let constants =
             [vk::PushConstantRange::default().stage_flags(vk::ShaderStageFlags::COMPUTE).size(CONSTANTS)];
         let info = vk::PipelineLayoutCreateInfo::default().push_constant_ranges(&constants);
-        // SAFETY: the device lives; 12 bytes of push constants are within every device's limit.
+        // SAFETY: the device lives; 36 bytes of push constants are within every device's limit.
         this.layout = unsafe { device.create_pipeline_layout(&info, None) }
             .map_err(|e| gpu.failed("vkCreatePipelineLayout", e))?;
         let words = ash::util::read_spv(&mut std::io::Cursor::new(SHADER))
@@ -250,10 +328,7 @@ impl Scatter {
         let most = (GROUP * GROUPS) as usize;
         for first in (0..filled.pieces).step_by(most) {
             let pieces = (filled.pieces - first).min(most) as u32;
-            let address = filled.address + (first * size_of::<Piece>()) as u64;
-            let mut constants = [0; CONSTANTS as usize];
-            constants[..8].copy_from_slice(&address.to_ne_bytes());
-            constants[8..].copy_from_slice(&pieces.to_ne_bytes());
+            let constants = Push::new(filled, first, pieces).bytes();
             let stage = vk::ShaderStageFlags::COMPUTE;
             // SAFETY: the layout has this range; the table holds that many pieces, whose addresses are within buffers
             // that live and hold their regions, the caller of `record` says; the groups are within every device's limit.
@@ -265,8 +340,48 @@ impl Scatter {
     }
 }
 
-/// Bytes of push constants: the address of the first piece, and their number.
-const CONSTANTS: u32 = 12;
+/// The push constants: `Push` of `shaders/scatter.comp`.
+#[derive(Clone, Copy, Debug)]
+struct Push {
+    table: u64,
+    pieces: u32,
+    /// 0 if they are not alike.
+    size: u32,
+    to: u64,
+    from: u64,
+    stride: u32,
+}
+
+/// Bytes of them.
+const CONSTANTS: u32 = 36;
+
+impl Push {
+    /// For some pieces, from this one on.
+    fn new(filled: &Filled, first: usize, pieces: u32) -> Self {
+        let first = first as u64;
+        match filled.alike {
+            None => {
+                let table = filled.table + first * size_of::<Piece>() as u64;
+                Push { table, pieces, size: 0, to: 0, from: 0, stride: 0 }
+            }
+            Some(Alike { to, from, stride, size }) => {
+                let table = filled.table + first * size_of::<Offset>() as u64;
+                Push { table, pieces, size, to, from: from + first * u64::from(stride), stride }
+            }
+        }
+    }
+
+    fn bytes(&self) -> [u8; CONSTANTS as usize] {
+        let mut bytes = [0; CONSTANTS as usize];
+        bytes[..8].copy_from_slice(&self.table.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&self.pieces.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&self.size.to_ne_bytes());
+        bytes[16..24].copy_from_slice(&self.to.to_ne_bytes());
+        bytes[24..32].copy_from_slice(&self.from.to_ne_bytes());
+        bytes[32..].copy_from_slice(&self.stride.to_ne_bytes());
+        bytes
+    }
+}
 
 impl Drop for Scatter {
     fn drop(&mut self) {
@@ -282,7 +397,6 @@ impl Drop for Scatter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memkit_graph::CopyRegion;
 
     fn of_one(size: u64) -> Schedule {
         Schedule {

@@ -21,11 +21,33 @@ struct Piece {
     uint unused;
 };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Table { Piece at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Offsets { uint at[]; };
 
+// `Push` of src/vulkan/scatter.rs.
 layout(push_constant) uniform Push {
     uvec2 table;
     uint pieces;
+    // Of each piece, if they are alike: the table is of what to add to `to` then, and each comes from `stride` bytes after the
+    // one before. 0 if they are not.
+    uint size;
+    uvec2 to;
+    uvec2 from;
+    uint stride;
 } push;
+
+uvec2 plus(uvec2 address, uint bytes) {
+    uint carry;
+    uint low = uaddCarry(address.x, bytes, carry);
+    return uvec2(low, address.y + carry);
+}
+
+Piece piece(uint number) {
+    if (push.size == 0u) {
+        return Table(push.table).at[number];
+    }
+    uint offset = Offsets(push.table).at[number];
+    return Piece(plus(push.to, offset), plus(push.from, number * push.stride), push.size, 0u);
+}
 
 // Addresses rounded down.
 uvec2 word(uvec2 address) { return uvec2(address.x & ~3u, address.y); }
@@ -82,7 +104,7 @@ void main() {
     if (number >= push.pieces) {
         return;
     }
-    Piece piece = Table(push.table).at[number];
+    Piece piece = piece(number);
     uint ahead = piece.to.x & 15u;
     uint last = ahead + piece.size;
     for (uint at = (gl_LocalInvocationIndex & 15u) * 16u; at < last; at += 256u) {
