@@ -21,6 +21,21 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
+/// Copies what mostly is few bytes. Both are of one length.
+#[inline(always)]
+pub(crate) fn copy_few(to: &mut [u8], from: &[u8]) {
+    if let (Ok(from), Ok(to)) = (<&[u8; 64]>::try_from(from), <&mut [u8; 64]>::try_from(&mut *to)) {
+        let (from, _) = from.as_chunks::<16>();
+        let (to, _) = to.as_chunks_mut::<16>();
+        let all: [u128; 4] = std::array::from_fn(|i| u128::from_ne_bytes(from[i]));
+        for (to, number) in to.iter_mut().zip(all) {
+            *to = number.to_ne_bytes();
+        }
+        return;
+    }
+    to.copy_from_slice(from);
+}
+
 /// Copies past the caches where the processor can, whatever the length. Both are of one length.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn stream(to: &mut [u8], from: &[u8]) {

@@ -3,6 +3,7 @@
 use crate::backend::MkGpuBackend;
 use crate::buffer::{MkBufferId, MkSlice, Target};
 use crate::collected::SMALL;
+use crate::copy::copy_few;
 use crate::device::{Inside, lock};
 use crate::frame::MkFrame;
 use crate::gpu::{Core, Inner};
@@ -93,7 +94,7 @@ impl<B: MkGpuBackend> MkFrame<'_, B> {
     fn collect(&mut self, bytes: &[u8], alignment: u64, to: ResourceSlice) -> bool {
         let Workspace { graph, collected, .. } = &mut self.work.ws;
         let Some((from, room)) = collected.take(bytes.len(), alignment) else { return false };
-        room.copy_from_slice(bytes);
+        copy_few(room, bytes);
         graph.upload(from, to);
         true
     }

@@ -2,7 +2,7 @@
 
 use super::{Declared, FrameGraph, Mode, Node, NodeKind, PassId, Use};
 use crate::access::Access;
-use crate::resource::{HostSlice, Resource, ResourceSlice};
+use crate::resource::{HostSlice, Resource, ResourceId, ResourceSlice, TransientId};
 
 /// A declared upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,21 @@ impl OpenBatch {
         };
         let resource = u64::from(high) << u32::BITS | u64::from(low);
         OpenBatch { resource, kind_and_buffer: u64::from(buffer) << 1 | kind, number }
+    }
+}
+
+impl OpenBatch {
+    /// The staging buffer likewise.
+    fn buffer(&self) -> u32 {
+        (self.kind_and_buffer >> 1) as u32
+    }
+
+    fn resource(&self) -> Resource {
+        let (low, high) = (self.resource as u32, (self.resource >> u32::BITS) as u32);
+        match self.kind_and_buffer & 1 {
+            0 => Resource::Persistent(ResourceId { index: low, version: high }),
+            _ => Resource::Transient(TransientId { index: low, frame: high }),
+        }
     }
 }
 
@@ -139,24 +154,39 @@ impl FrameGraph {
     #[inline(always)]
     pub fn upload(&mut self, from: HostSlice, to: impl Into<ResourceSlice>) -> PassId {
         let ResourceSlice { resource, start, end } = to.into();
-        let upload = self.uploads.len() as u32;
-        let node = self.nodes.len() as u32 + upload;
-        if OpenBatch::new(resource, from.buffer, self.open.number) != self.open {
-            self.begin_batch(resource, from.buffer);
+        let OpenBatch { resource, kind_and_buffer, .. } = OpenBatch::new(resource, from.buffer, 0);
+        let is_next = (resource, kind_and_buffer) == (self.open.resource, self.open.kind_and_buffer);
+        // The other way does all of it, in registers, so that nothing has to be kept for later on the usual one.
+        if !is_next || self.uploads.len() >= self.uploads.capacity() {
+            return self.begin_upload(start, end, from.offset, resource, kind_and_buffer);
         }
-        let batch = self.open.number;
-        self.uploads.push(Upload { start, end, offset: from.offset, node, batch });
+        let node = (self.nodes.len() + self.uploads.len()) as u32;
+        self.uploads.push(Upload { start, end, offset: from.offset, node, batch: self.open.number });
         PassId { index: node, frame: self.serial }
     }
 
+    /// Declares an upload that may begin a batch, or for which memory may have to be found.
+    #[cold]
     #[inline(never)]
-    fn begin_batch(&mut self, resource: Resource, buffer: u32) {
-        let upload = self.uploads.len() as u32;
-        if self.open == OpenBatch::NONE {
-            self.runs.push(Run { node: self.nodes.len() as u32 + upload, upload });
+    fn begin_upload(
+        &mut self,
+        start: u64,
+        end: u64,
+        offset: u64,
+        resource: u64,
+        kind_and_buffer: u64,
+    ) -> PassId {
+        let first = self.uploads.len() as u32;
+        let node = self.nodes.len() as u32 + first;
+        if (resource, kind_and_buffer) != (self.open.resource, self.open.kind_and_buffer) {
+            if self.open == OpenBatch::NONE {
+                self.runs.push(Run { node, upload: first });
+            }
+            self.open = OpenBatch { resource, kind_and_buffer, number: self.batches.len() as u32 };
+            self.batches.push(Batch { resource: self.open.resource(), buffer: self.open.buffer(), first });
         }
-        self.open = OpenBatch::new(resource, buffer, self.batches.len() as u32);
-        self.batches.push(Batch { resource, buffer, first: upload });
+        self.uploads.push(Upload { start, end, offset, node, batch: self.open.number });
+        PassId { index: node, frame: self.serial }
     }
 
     /// Takes back the uploads from this one on.
@@ -223,7 +253,6 @@ impl Declared<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::TransientId;
 
     /// What a node does, and the first byte of its first use.
     fn said(frame: &FrameGraph, index: usize) -> (u32, u64) {
