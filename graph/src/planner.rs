@@ -303,16 +303,14 @@ impl Planner {
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
         let Planner { groups, levels, resolved, schedule, .. } = self;
-        for (id, pair, leaves) in groups.leave(resolved, schedule) {
+        for Leaves { id, pair, uploads, regions } in groups.leave(resolved, schedule) {
             let by = By { pair, base };
-            match leaves {
-                Leaves::Regions([one]) if state.overwrite_one(id, by, groups.written(one, levels)) => {}
-                Leaves::Regions(regions) => {
+            match (groups.marked(), regions) {
+                (Some(marked), _) => state.overwrite_marked(id, by, levels.grouped.unwrap_or(0), marked),
+                (None, [one]) if state.overwrite_one(id, by, groups.written(one, levels)) => {}
+                (None, regions) => {
                     let writes = regions.iter().map(|u| groups.written(u, levels));
-                    state.overwrite(id, by, writes, regions.len());
-                }
-                Leaves::Marked(granules, regions) => {
-                    state.overwrite_marked(id, by, levels.grouped.unwrap_or(0), granules, regions);
+                    state.overwrite(id, by, writes, uploads);
                 }
             }
         }

@@ -189,7 +189,8 @@ impl Cache {
             return None;
         };
         let slot = self.slots.get_mut(number)?;
-        if !fit || !start::comparable(made.resolved) {
+        // Uploads that are marked are alone, to one buffer: such frames are not remembered.
+        if !fit || !start::comparable(made.resolved) || made.groups.marked().is_some() {
             return None;
         }
         if slot.skip > 0 {

@@ -46,9 +46,10 @@ impl Marker<'_> {
     /// Marks what an upload writes. Whether it is apart from all that is marked, as far as few bits can tell: they cannot if it
     /// has more granules than a word has bits.
     #[inline(always)]
-    pub(crate) fn mark(&mut self, start: u64, size: u64) -> bool {
+    pub(crate) fn mark(&mut self, start: u64, end: u64) -> bool {
         let at = start.wrapping_sub(self.first) >> self.shift;
         let index = (at / BITS) as usize;
+        let size = end.wrapping_sub(start);
         if size != self.granule {
             return mark_several(self.words, (index, at % BITS), size >> self.shift);
         }
@@ -61,6 +62,17 @@ impl Marker<'_> {
 }
 
 impl Extent {
+    /// That of uploads with these first bytes and ends.
+    #[cfg(test)]
+    pub(crate) fn of(uploads: &[(u64, u64)]) -> Self {
+        Extent {
+            uploads: uploads.len(),
+            first: uploads.iter().fold(u64::MAX, |all, u| all & u.0),
+            end: uploads.iter().fold(0, |any, u| any | u.1),
+            any: uploads.iter().fold(0, |any, u| any | u.0 | u.1),
+        }
+    }
+
     /// A granule has 2 to the power of this many bytes.
     fn shift(&self) -> u32 {
         self.any.trailing_zeros()
@@ -92,16 +104,16 @@ impl Granules {
 
     /// Whether all bytes of a range are written.
     pub(crate) fn all(&self, start: u64, end: u64) -> bool {
-        let last = self.byte(self.words.len() as u64 * BITS);
-        self.first <= start && end <= last && self.words_of(start, end).all(|(word, mask)| word & mask == mask)
+        let marked = self.words.len() as u64 * BITS;
+        let is_within = self.first <= start && end.checked_sub(1).is_some_and(|last| self.granule(last) < marked);
+        is_within && self.words_of(start, end).all(|(word, mask)| word & mask == mask)
     }
 
     /// The words that hold the granules of a range, each with which of its bits are theirs.
     fn words_of(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
-        let granule = |byte: u64| byte.saturating_sub(self.first) >> self.shift;
-        // Of the last byte, not of the one behind it.
+        // Up to that of the last byte.
         let (begin, end) = match end.checked_sub(1) {
-            Some(last) if start < end && self.first <= last => (granule(start), granule(last) + 1),
+            Some(last) if start <= last && self.first <= last => (self.granule(start), self.granule(last) + 1),
             _ => (0, 0),
         };
         let (first, last) = ((begin / BITS) as usize, end.div_ceil(BITS).min(self.words.len() as u64) as usize);
@@ -113,12 +125,7 @@ impl Granules {
         })
     }
 
-    /// The bytes that are written, as ascending half-open ranges that do not touch.
-    pub(crate) fn runs(&self) -> Runs<'_> {
-        Runs { of: self, rest: &self.words, word: 0, at: 0 }
-    }
-
-    /// The same, of which those are one that have at most `widest` bytes between them.
+    /// The bytes that are written, as ascending half-open ranges: those are one that have at most `widest` bytes between them.
     pub(crate) fn drawn_together(&self, widest: u64) -> impl Iterator<Item = (u64, u64)> {
         let (widest, mut next) = (widest >> self.shift, self.first_from(0));
         std::iter::from_fn(move || {
@@ -165,6 +172,11 @@ impl Granules {
     fn byte(&self, granule: u64) -> u64 {
         self.first + (granule << self.shift)
     }
+
+    /// That of a byte, or the first.
+    fn granule(&self, byte: u64) -> u64 {
+        byte.saturating_sub(self.first) >> self.shift
+    }
 }
 
 #[inline(never)]
@@ -187,47 +199,110 @@ fn mark_several(words: &mut [u64], (index, bit): (usize, u64), granules: u64) ->
     apart
 }
 
-/// See [`Granules::runs`].
-#[derive(Clone)]
-pub(crate) struct Runs<'a> {
-    of: &'a Granules,
-    /// The words that were not looked at.
-    rest: &'a [u64],
-    /// What is left of the one before these.
-    word: u64,
-    /// Granules up to the rest.
-    at: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Runs<'_> {
-    fn turn(&mut self) -> Option<()> {
-        let (&word, rest) = self.rest.split_first()?;
-        (self.word, self.rest, self.at) = (word, rest, self.at + BITS);
-        Some(())
+    /// Numbers without a pattern.
+    fn random(x: &mut u64, n: u64) -> u64 {
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*x >> 33) % n
     }
-}
 
-impl Iterator for Runs<'_> {
-    type Item = (u64, u64);
-
-    fn next(&mut self) -> Option<(u64, u64)> {
-        while self.word == 0 {
-            self.turn()?;
-        }
-        let start = self.at - BITS + u64::from(self.word.trailing_zeros());
-        loop {
-            // Ones below the first bit of the run, and in it.
-            let filled = self.word | self.word.wrapping_sub(1);
-            let ones = u64::from(filled.trailing_ones());
-            if ones < BITS {
-                self.word &= u64::MAX << ones;
-                return Some((self.of.byte(start), self.of.byte(self.at - BITS + ones)));
-            }
-            self.word = 0;
-            let end = self.at;
-            if self.turn().is_none() || self.word & 1 == 0 {
-                return Some((self.of.byte(start), self.of.byte(end)));
+    /// Places of uploads in `size` bytes from `first` on, of up to `longest` granules; most of the time they are apart.
+    fn places(x: &mut u64, (first, size): (u64, u64), granule: u64, longest: u64) -> Vec<(u64, u64)> {
+        let mut taken = vec![false; (size / granule) as usize];
+        let most = [3, 300][random(x, 2) as usize];
+        let tries = 1 + random(x, most);
+        let may_overlap = random(x, 4) == 0;
+        let mut places = Vec::new();
+        for _ in 0..tries {
+            let at = random(x, size / granule);
+            let end = (at + 1 + random(x, longest)).min(size / granule);
+            let bytes = at as usize..end as usize;
+            if may_overlap || !taken[bytes.clone()].contains(&true) {
+                taken[bytes].fill(true);
+                places.push((first + at * granule, first + end * granule));
             }
         }
+        places
+    }
+
+    /// Byte by byte what is written up to `end`; and whether no byte is written twice.
+    fn bytes(places: &[(u64, u64)], end: u64) -> (Vec<bool>, bool) {
+        let (mut written, mut apart) = (vec![false; end as usize], true);
+        for &(start, end) in places {
+            let bytes = &mut written[start as usize..end as usize];
+            apart &= !bytes.contains(&true);
+            bytes.fill(true);
+        }
+        (written, apart)
+    }
+
+    /// Runs of written bytes, those joined that have few between them.
+    fn drawn_together(written: &[bool], widest: u64) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for at in (0..).zip(written).filter(|(_, written)| **written).map(|(at, _)| at) {
+            match runs.last_mut() {
+                Some(last) if at - last.1 <= widest => last.1 = at + 1,
+                _ => runs.push((at, at + 1)),
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn the_bits_say_of_every_byte_what_the_uploads_do() {
+        let mut x = 11;
+        let (mut held, mut refused, mut overlapping) = (0, 0, 0);
+        for round in 0..3000 {
+            let granule = [1, 4, 16, 64][round % 4];
+            let longest = [1, 3, 64, 65][round / 4 % 4];
+            let (first, size) = (granule * random(&mut x, 50), granule * (70 + random(&mut x, 2000)));
+            let places = places(&mut x, (first, size), granule, longest);
+            let mut granules = Granules::default();
+            // What earlier frames left does not matter.
+            granules.words = vec![u64::MAX; random(&mut x, 40) as usize];
+            let Some(mut marker) = granules.begin(Extent::of(&places)) else {
+                refused += 1;
+                continue;
+            };
+            let said = places.iter().all(|&(start, end)| marker.mark(start, end));
+            let end = first + size + granule * 200;
+            let (written, apart) = bytes(&places, end);
+            assert!(apart || !said, "{places:?}");
+            if !said {
+                let is_long = |&(start, end): &(u64, u64)| (end - start) >> granules.shift > BITS;
+                assert!(!apart || places.iter().any(is_long), "{places:?}");
+                overlapping += 1;
+                continue;
+            }
+            held += 1;
+            for _ in 0..50 {
+                let at = random(&mut x, end);
+                let to = at + (1 + random(&mut x, [3, granule + 1, end][round % 3])).min(end - at);
+                let some = &written[at as usize..to as usize];
+                assert_eq!(granules.any(at, to), some.contains(&true), "{at}..{to} of {places:?}");
+                assert_eq!(granules.all(at, to), !some.contains(&false), "{at}..{to} of {places:?}");
+            }
+            assert!(granules.any(0, u64::MAX) && !granules.all(0, u64::MAX));
+            for widest in [0, granule - 1, granule, 5 * granule, 100 * granule, u64::MAX] {
+                let found: Vec<_> = granules.drawn_together(widest).collect();
+                assert_eq!(found, drawn_together(&written, widest), "{widest} of {places:?}");
+            }
+        }
+        assert!(held > 500 && refused > 20 && overlapping > 100, "{held} {refused} {overlapping}");
+    }
+
+    #[test]
+    fn the_ends_of_what_can_be_addressed_are_no_different() {
+        let granule = 1 << 55;
+        let places: Vec<_> = (0..511).rev().map(|i| (i * granule, (i + 1) * granule)).collect();
+        let mut granules = Granules::default();
+        let Some(mut marker) = granules.begin(Extent::of(&places)) else { unreachable!() };
+        assert!(places.iter().all(|&(start, end)| marker.mark(start, end)));
+        assert!(granules.all(0, 511 * granule) && !granules.all(0, 511 * granule + 1));
+        assert!(!granules.any(511 * granule, u64::MAX));
+        assert_eq!(granules.drawn_together(0).collect::<Vec<_>>(), [(0, 511 * granule)]);
     }
 }

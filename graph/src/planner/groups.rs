@@ -29,12 +29,15 @@ pub(crate) struct Group {
     pub(crate) bytes: u64,
 }
 
-/// What grouped uploads leave.
-pub(crate) enum Leaves<'a> {
-    /// Ascending.
-    Regions(&'a [CopyRegion]),
-    /// So many regions, which are in no order.
-    Marked(&'a Granules, usize),
+/// What grouped uploads to a resource leave.
+pub(crate) struct Leaves<'a> {
+    pub(crate) id: ResourceId,
+    /// The access they write by.
+    pub(crate) pair: PairId,
+    /// How many there are.
+    pub(crate) uploads: usize,
+    /// Ascending, unless they are [marked](Groups::marked).
+    pub(crate) regions: &'a [CopyRegion],
 }
 
 /// The outcome, and the memory the phase needs.
@@ -97,22 +100,19 @@ impl Groups {
         self.hosts.get(index).copied().unwrap_or(self.host)
     }
 
-    /// What grouped uploads leave: by resource, in which no map was made because nothing reads it, the access they write by
-    /// and the regions.
+    /// What grouped uploads leave, in resources of which no map was made because nothing reads them.
     pub(crate) fn leave<'a>(
         &'a self,
         resolved: &'a Resolved,
         schedule: &'a Schedule,
-    ) -> impl Iterator<Item = (ResourceId, PairId, Leaves<'a>)> {
+    ) -> impl Iterator<Item = Leaves<'a>> {
         // The schedule has them as they are, if there is nothing else.
         let all = if self.uploads.is_empty() { &schedule.regions } else { &self.uploads };
         self.groups.iter().filter_map(move |group| {
             let local = &resolved.locals[group.local as usize];
             let id = local.backing.filter(|_| !local.read() && !local.host_visible)?;
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            let regions = all.get(group.range())?;
-            let leaves = self.marked().map(|granules| Leaves::Marked(granules, regions.len()));
-            Some((id, pair, leaves.unwrap_or(Leaves::Regions(regions))))
+            Some(Leaves { id, pair, uploads: group.uploads as usize, regions: all.get(group.range())? })
         })
     }
 
@@ -226,10 +226,12 @@ fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &m
     let Some(mut marker) = out.granules.begin(extent).filter(|_| state.draws_together(extent.uploads)) else {
         return false;
     };
+    // A loop for each: both together would take more registers than there are.
+    if !graph.uploads.iter().all(|upload| marker.mark(upload.start, upload.end)) {
+        return false;
+    }
     let kind = Kind { ascend: false, join: true };
-    let apart = |region: &CopyRegion| marker.mark(region.dst, region.size);
-    let to = (&mut out.uploads, 0);
-    let Some(bytes) = append(&graph.uploads, explicit_region, apart, kind, to) else { return false };
+    let Some(bytes) = append(&graph.uploads, explicit_region, kind, (&mut out.uploads, 0)) else { return false };
     out.is_marked = true;
     let (uploads, end) = (graph.uploads.len() as u32, out.uploads.len() as u32);
     out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes });
@@ -333,7 +335,7 @@ fn fill<'a, T>(
                 out.uploads.push(region);
                 Some(region.size)
             }
-            _ => append(of, region, |_| true, Kind { ascend: true, join }, (&mut out.uploads, begin)),
+            _ => append(of, region, Kind { ascend: true, join }, (&mut out.uploads, begin)),
         };
         if resolved.together.mixed {
             out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
@@ -376,13 +378,12 @@ struct Kind {
     join: bool,
 }
 
-/// Appends the regions of uploads to a buffer to those before place `begin`. Returns how many bytes they have; none if `apart`
-/// said no of one, or they overlap.
+/// Appends the regions of uploads to a buffer to those before place `begin`. Returns how many bytes they have; none if they
+/// overlap.
 #[inline(always)]
 fn append<'a, T>(
     items: &'a [T],
     region: impl Fn(&'a T) -> CopyRegion + Copy,
-    mut apart: impl FnMut(&CopyRegion) -> bool,
     kind: Kind,
     (regions, begin): (&mut Vec<CopyRegion>, usize),
 ) -> Option<u64> {
@@ -393,9 +394,6 @@ fn append<'a, T>(
     // As far as none of them continues the one before, which is to be looked at more closely.
     for (to, item) in regions[begin..].iter_mut().zip(items) {
         let region = region(item);
-        if !apart(&region) {
-            return None;
-        }
         let is_plain = reached.is_none_or(|reached| match (kind.ascend, kind.join) {
             (true, true) => region.dst > reached,
             (true, false) => region.dst >= reached,
@@ -411,23 +409,23 @@ fn append<'a, T>(
         done += 1;
     }
     regions.truncate(begin + done);
-    let Some((first, rest)) = items.get(done..).and_then(<[T]>::split_first) else { return Some(bytes) };
-    let rest_apart = rest.iter().all(|item| apart(&region(item)));
-    let more = join((first, rest), region, kind, regions);
-    more.filter(|_| rest_apart).map(|more| bytes.wrapping_add(more))
+    match items.get(done..) {
+        None | Some([]) => Some(bytes),
+        Some(rest) => join(rest, region, kind, regions).map(|more| bytes.wrapping_add(more)),
+    }
 }
 
 /// Appends the regions of further uploads likewise, of which the first may continue the last region there is.
 #[inline(never)]
 fn join<'a, T>(
-    (first, rest): (&'a T, &'a [T]),
+    items: &'a [T],
     region: impl Fn(&'a T) -> CopyRegion,
     kind: Kind,
     regions: &mut Vec<CopyRegion>,
 ) -> Option<u64> {
     let mut last = regions.pop()?;
     let (mut bytes, mut overlap) = (0u64, false);
-    for item in std::iter::once(first).chain(rest) {
+    for item in items {
         let next = region(item);
         bytes = bytes.wrapping_add(next.size);
         let reached = last.dst + last.size;

@@ -76,7 +76,7 @@ impl GraphState {
         self.pieces.spare = ranges;
     }
 
-    /// Takes in writes, ascending and disjoint, at most `most`.
+    /// Takes in writes, ascending and disjoint; so many before neighbours were joined.
     ///
     /// More of them than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
     /// each range has if they share the resource alike: what lies in such a gap owes what the writes owe, and what it
@@ -86,9 +86,9 @@ impl GraphState {
         id: ResourceId,
         by: By,
         writes: impl Iterator<Item = Written> + Clone,
-        most: usize,
+        count: usize,
     ) {
-        let (draws_together, max) = (self.draws_together(most), self.max_ranges);
+        let (draws_together, max) = (self.draws_together(count), self.max_ranges);
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
         if draws_together {

@@ -4,13 +4,13 @@ use super::{Moves, Shift};
 use crate::PlanOrigin;
 use crate::coverage::{Coverage, EntryScopes};
 use crate::planner::catch_up;
-use crate::planner::groups::{Groups, Leaves};
+use crate::planner::groups::Groups;
 use crate::planner::hazards::{Hazards, NONE};
 use crate::planner::order::Levels;
 use crate::planner::resolve::Resolved;
 use crate::resource::{HostSlice, Resource};
 use crate::schedule::{BufferRef, Command, Schedule, range};
-use crate::state::{GraphState, Leaving, Left, Written};
+use crate::state::{GraphState, Leaving, Left};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,17 +64,9 @@ impl Outcome {
         if let Some(left) = Arc::get_mut(&mut self.left) {
             left.clear();
             let (resolved, groups, levels) = (made.resolved, made.groups, made.levels);
-            for (id, pair, leaves) in groups.leave(resolved, &self.schedule) {
-                match leaves {
-                    Leaves::Regions(regions) => {
-                        left.push_group(id, pair, regions.iter().map(|u| groups.written(u, levels)));
-                    }
-                    Leaves::Marked(granules, _) => {
-                        let level = levels.grouped.unwrap_or(0);
-                        let written = |(start, end)| Written { start, end, level };
-                        left.push_group(id, pair, granules.runs().map(written));
-                    }
-                }
+            for leaves in groups.leave(resolved, &self.schedule) {
+                let written = leaves.regions.iter().map(|u| groups.written(u, levels));
+                left.push_group(leaves.id, leaves.pair, written, leaves.uploads);
             }
             leave_parts(left, made.resolved, made.hazards, made.levels);
         }

@@ -1,26 +1,15 @@
 //! Writes of which a bit for each granule says where they are.
 
-use super::{By, GraphState, Written};
+use super::{By, GraphState};
 use crate::planner::granules::Granules;
 use crate::resource::ResourceId;
 use crate::state::{RangeState, Ranges};
 
 impl GraphState {
-    /// Takes in writes at one level, at most `most` where they do not touch. They are drawn together as by
-    /// [`overwrite`](Self::overwrite).
+    /// Takes in writes at one level, and draws them together as [`overwrite`](Self::overwrite) does with more of them than
+    /// ranges may be kept.
     #[inline(never)]
-    pub(crate) fn overwrite_marked(
-        &mut self,
-        id: ResourceId,
-        by: By,
-        level: u32,
-        writes: &Granules,
-        most: usize,
-    ) {
-        if !self.draws_together(most) {
-            let written = |(start, end)| Written { start, end, level };
-            return self.overwrite(id, by, writes.runs().map(written), most);
-        }
+    pub(crate) fn overwrite_marked(&mut self, id: ResourceId, by: By, level: u32, writes: &Granules) {
         let Some(persistent) = self.resources.get(id.into()) else { return };
         let size = persistent.desc.size;
         let widest = self.widest_gap(size);
@@ -64,4 +53,72 @@ fn draw_together(
         out.push(range);
     }
     keep(size, &mut r, &mut at, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::BufferUsage;
+    use crate::planner::granules::Extent;
+    use crate::resource::BufferDesc;
+    use crate::state::{Mark, Written, note};
+
+    const SIZE: u64 = 3000;
+
+    fn random(x: &mut u64, n: u64) -> u64 {
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*x >> 33) % n
+    }
+
+    /// Ascending writes that are apart, of multiples of `granule` bytes, few or many, here or there.
+    fn places(x: &mut u64, granule: u64) -> Vec<(u64, u64)> {
+        let (mut at, mut places) = (granule * random(x, 40), Vec::new());
+        let (narrow, wide) = (1 + random(x, 4), 1 + random(x, 300));
+        let end = SIZE - random(x, SIZE / 2);
+        loop {
+            let gap = if random(x, 20) == 0 { random(x, wide) } else { random(x, narrow) };
+            let start = at + granule * gap;
+            at = start + granule * (1 + random(x, 5));
+            if at > end {
+                return places;
+            }
+            places.push((start, at));
+        }
+    }
+
+    #[test]
+    fn marked_writes_leave_what_the_same_writes_leave_one_by_one() {
+        let mut x = 5;
+        let mut compared = 0;
+        for max in [1, 3, 16, 60] {
+            let mut states = [GraphState::with_max_ranges(max), GraphState::with_max_ranges(max)];
+            let ids = states.each_mut().map(|s| s.add_buffer(BufferDesc::new("b", SIZE, BufferUsage::STORAGE)));
+            for frame in 0..400u64 {
+                let granule = [1, 4, 8][frame as usize % 3];
+                let (by, places) = (By { pair: 1 + frame as u16 % 3, base: 2 * frame }, places(&mut x, granule));
+                let level = random(&mut x, 2) as u32;
+                let writes = places.iter().map(|&(start, end)| Written { start, end, level });
+                states[1].overwrite(ids[1], by, writes.clone(), places.len());
+                let mut granules = Granules::default();
+                match granules.begin(Extent::of(&places)).filter(|_| places.len() > max) {
+                    Some(mut marker) => {
+                        assert!(places.iter().rev().all(|&(start, end)| marker.mark(start, end)));
+                        states[0].overwrite_marked(ids[0], by, level, &granules);
+                        compared += 1;
+                    }
+                    None => states[0].overwrite(ids[0], by, writes, places.len()),
+                }
+                let [left, wanted] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
+                assert_eq!(left, wanted, "at most {max}, frame {frame}: {places:?}");
+                // A read here and there.
+                let at = random(&mut x, 1000) as usize;
+                for (state, id) in states.iter_mut().zip(ids) {
+                    let Some(p) = state.resources.get_mut(id.into()) else { return };
+                    let len = p.ranges.len();
+                    note(&mut p.ranges[at % len].reads, Mark { pair: 4, level: 2 * frame });
+                }
+            }
+        }
+        assert!(compared > 800, "{compared}");
+    }
 }
