@@ -87,6 +87,78 @@ fn run<B: MkGpuBackend>(gpu: &MkGpu<B>, seed: u64) -> Result<usize, MkError> {
     Ok(scattered)
 }
 
+/// Uploads of one size in any order to places of a row, at any offset, with bytes between them that stay, and a few others to
+/// another buffer. Returns how many regions were scattered.
+fn run_alike<B: MkGpuBackend>(
+    gpu: &MkGpu<B>,
+    size: usize,
+    count: usize,
+    seed: u64,
+) -> Result<usize, MkError> {
+    let mut random = Random(seed);
+    let (first, apart) = (random.below(40), size + random.below(3) * (1 + random.below(20)));
+    let buffers =
+        [first + apart * count + 9, SIZE].map(|size| gpu.create_device_buffer(size, MkBufferUsage::STORAGE));
+    let [row, other] = buffers.map(Result::unwrap);
+    let mut want = [vec![0xA5; row.size()], vec![0xA5; SIZE]];
+    let mut begin = gpu.begin_frame()?;
+    begin.fill(row.slice(..row.size() / 4 * 4), 0xA5A5_A5A5);
+    begin.upload(&row, row.size() / 4 * 4, &want[0][row.size() / 4 * 4..]).or_else(|e| match e {
+        MkError::ZeroSize { .. } => Ok(()),
+        e => Err(e),
+    })?;
+    begin.fill(&other, 0xA5A5_A5A5);
+    begin.submit()?;
+    let mut scattered = 0;
+    for round in 0..3 {
+        let mut order: Vec<usize> = (0..count).collect();
+        (1..count).rev().for_each(|i| order.swap(i, random.below(i + 1)));
+        let mut frame = gpu.begin_frame()?;
+        for &place in &order {
+            let bytes: Vec<u8> = (0..size).map(|i| (place * 7 + i + round) as u8).collect();
+            let at = first + apart * place;
+            frame.upload(&row, at, &bytes)?;
+            want[0][at..at + size].copy_from_slice(&bytes);
+        }
+        for place in 0..round * 40 {
+            frame.upload(&other, place * 100, &[place as u8; 77])?;
+            want[1][place * 100..][..77].fill(place as u8);
+        }
+        frame.submit()?;
+        scattered += gpu.frame_stats().scatter_regions;
+        for (buffer, want) in [&row, &other].into_iter().zip(&want) {
+            let mut frame = gpu.begin_frame()?;
+            let ticket = frame.readback::<u8>(buffer, 0..want.len())?;
+            frame.submit()?.wait()?;
+            ticket.try_read(|got| {
+                let wrong = (0..want.len()).find(|&at| got[at] != want[at]);
+                assert!(
+                    wrong.is_none(),
+                    "{count} of {size} bytes, {apart} apart from {first} on, byte {wrong:?}"
+                );
+            })?;
+        }
+    }
+    Ok(scattered)
+}
+
+/// Chunks of staging memory of which one has all, and of which several have some.
+const CHUNKS: [usize; 2] = [1 << 20, 4096];
+
+fn scattering(staging_chunk: usize) -> MkGpuConfig {
+    MkGpuConfig { uploads: MkUploadMethod::Scatter, staging_chunk, ..Default::default() }
+}
+
+/// The same with sizes that are pieces of a scatter and those that are not, few and many.
+fn run_all_alike<B: MkGpuBackend>(gpu: &MkGpu<B>) {
+    for (seed, size) in (0..).zip([1, 3, 4, 16, 48, 64, 100, 256, 1000, 1009, 1010, 1024, 2048]) {
+        for count in [63, 64, 300] {
+            let scattered = run_alike(gpu, size, count, seed).unwrap();
+            assert!(scattered >= count, "{scattered} of {count}");
+        }
+    }
+}
+
 fn expected(method: MkUploadMethod, scattered: usize) {
     match method {
         MkUploadMethod::Scatter | MkUploadMethod::Costs(_) => assert!(scattered > 100, "{scattered}"),
@@ -103,6 +175,15 @@ fn every_method_gives_the_same_bytes_on_the_simulated_device() {
             expected(method, run(&gpu, 7 + adversary.unwrap_or(0)).unwrap());
             assert!(gpu.backend().hazards().is_empty(), "{}", gpu.backend().hazards()[0]);
         }
+    }
+}
+
+#[test]
+fn uploads_that_are_alike_arrive_on_the_simulated_device() {
+    for chunk in CHUNKS {
+        let gpu = MkGpu::with_config(DummyBackend::new(), scattering(chunk));
+        run_all_alike(&gpu);
+        assert!(gpu.backend().hazards().is_empty(), "{}", gpu.backend().hazards()[0]);
     }
 }
 
@@ -136,12 +217,12 @@ mod vulkan {
     use memkit_gpu::{VulkanBackend, VulkanConfig};
 
     /// Runs a test and asserts that the layer stayed silent.
-    fn silent(method: MkUploadMethod, test: impl FnOnce(&MkGpu<VulkanBackend>)) {
-        let config = VulkanConfig { validation: true, ..Default::default() };
-        let backend = VulkanBackend::new(config)
+    fn silent(config: MkGpuConfig, test: impl FnOnce(&MkGpu<VulkanBackend>)) {
+        let validating = VulkanConfig { validation: true, ..Default::default() };
+        let backend = VulkanBackend::new(validating)
             .expect("these tests need a Vulkan device and the validation layer; tests/run installs both");
         let log = backend.validation_log();
-        let gpu = MkGpu::with_config(backend, super::config(method));
+        let gpu = MkGpu::with_config(backend, config);
         test(&gpu);
         drop(gpu);
         let said: Vec<String> = log.messages().iter().map(ToString::to_string).collect();
@@ -153,7 +234,7 @@ mod vulkan {
         for method in METHODS {
             // A device each: the layer 1.3.239 takes a new buffer for one that had its handle before.
             for seed in 20..23 {
-                silent(method, |gpu| {
+                silent(config(method), |gpu| {
                     let scattered = run(gpu, seed).unwrap();
                     // What is measured on a real device may say either.
                     if method != MkUploadMethod::Auto {
@@ -165,8 +246,22 @@ mod vulkan {
     }
 
     #[test]
+    fn uploads_that_are_alike_arrive() {
+        for chunk in CHUNKS {
+            silent(scattering(chunk), run_all_alike);
+        }
+    }
+
+    #[test]
+    fn more_uploads_than_one_dispatch_takes_arrive() {
+        silent(scattering(4 << 20), |gpu| {
+            assert_eq!(run_alike(gpu, 2, 262_141, 3).unwrap(), 3 * 262_141 + 40 + 80);
+        });
+    }
+
+    #[test]
     fn a_software_device_keeps_copies_because_it_measures_so() {
-        silent(MkUploadMethod::Auto, |gpu| {
+        silent(config(MkUploadMethod::Auto), |gpu| {
             let costs = gpu.upload_costs().unwrap();
             println!("{}: {costs}", gpu.capabilities().device_name);
             if gpu.capabilities().device_name.contains("llvmpipe") {
@@ -177,7 +272,7 @@ mod vulkan {
 
     #[test]
     fn an_imported_buffer_is_copied_to_beside_others_that_are_scattered_to() {
-        silent(MkUploadMethod::Scatter, |gpu| {
+        silent(config(MkUploadMethod::Scatter), |gpu| {
             let device = gpu.backend().device();
             let usage = vk::BufferUsageFlags::TRANSFER_SRC | vk::BufferUsageFlags::TRANSFER_DST;
             let info = vk::BufferCreateInfo::default().size(256).usage(usage);

@@ -92,7 +92,9 @@ fn declare(frame: &mut FrameGraph, buffer: ResourceId, random: &mut Random) {
 fn moved(schedule: &Schedule) -> Vec<(BufferRef, u64, u64, u64, u32, u32)> {
     let mut moved = Vec::new();
     let mut note = |from, regions: &std::ops::Range<u32>| {
-        moved.extend(schedule.regions_of(regions).iter().map(|r| (from, r.dst, r.src, r.size, r.node, r.merged)));
+        moved.extend(
+            schedule.regions_of(regions).iter().map(|r| (from, r.dst, r.src, r.size, r.node, r.merged)),
+        );
     };
     for command in &schedule.queues[0].commands {
         match command {

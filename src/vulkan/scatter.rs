@@ -210,36 +210,32 @@ impl Table {
         for part in parts {
             let regions = input.schedule.regions_of(&part.regions);
             let (from, to) = (address(part.from)?, address(part.to)?);
-            if let Some(alike) = Alike::of(regions, (from, to))
-                && let before = self.used
-                && self.push_alike(&alike, regions)?
-            {
-                if first < before {
-                    dispatch(&Filled { pieces: before - first, ..self.filled(first)? });
-                }
-                dispatch(&Filled { pieces: regions.len(), alike: Some(alike), ..self.filled(before)? });
-                first = self.used;
+            let pieces = self.filled(first)?;
+            let Some(alike) = self.push_alike(regions, (from, to))? else {
+                self.push(regions.iter().map(|r| (to + r.dst, from + r.src, r.size)))?;
                 continue;
-            }
-            self.push(regions.iter().map(|r| (to + r.dst, from + r.src, r.size)))?;
+            };
+            [pieces, alike].iter().filter(|f| f.pieces > 0).for_each(&mut dispatch);
+            first = self.used;
         }
-        if first < self.used {
-            dispatch(&self.filled(first)?);
+        match self.filled(first)? {
+            Filled { pieces: 0, .. } => {}
+            pieces => dispatch(&pieces),
         }
         Ok(())
     }
 
-    /// Adds pieces that may be alike. Returns whether they are; nothing is added if not.
-    fn push_alike(&mut self, alike: &Alike, regions: &[CopyRegion]) -> Result<bool, MkError> {
-        let used = self.used;
-        let rest = self.rest()?;
-        // SAFETY: as many bytes, less strictly aligned, and any of both may be uninitialized.
-        let (_, table, _) = unsafe { rest.align_to_mut::<MaybeUninit<Offset>>() };
-        let fits = alike.write(regions, table);
-        if fits {
-            self.used = used + (regions.len() * size_of::<Offset>()).div_ceil(size_of::<Piece>());
+    /// Adds the pieces of regions that may be alike. Nothing is added if they are not.
+    fn push_alike(&mut self, regions: &[CopyRegion], buffers: (u64, u64)) -> Result<Option<Filled>, MkError> {
+        let Some(alike) = Alike::of(regions, buffers) else { return Ok(None) };
+        // SAFETY: whatever is in them, both may be uninitialized.
+        let (_, table, _) = unsafe { self.rest()?.align_to_mut() };
+        if !alike.write(regions, table) {
+            return Ok(None);
         }
-        Ok(fits)
+        let filled = Filled { pieces: regions.len(), alike: Some(alike), ..self.filled(self.used)? };
+        self.used += (regions.len() * size_of::<Offset>()).div_ceil(size_of::<Piece>());
+        Ok(Some(filled))
     }
 
     /// Adds the pieces of regions, given by the addresses of their first bytes at the destination and in staging memory, and
@@ -422,6 +418,64 @@ mod tests {
                 assert_eq!(next, (to + size, 7 + size));
                 assert!(count <= pieces(&of_one(size)), "{to} {size}: {count}");
             }
+        }
+    }
+
+    /// The entries of a table of regions, each from `stride` bytes after the one before, if they are alike.
+    fn entries(regions: &[CopyRegion]) -> Option<(Alike, Vec<Offset>)> {
+        let mut table = vec![MaybeUninit::new(7); regions.len()];
+        let alike = Alike::of(regions, (1 << 40, 1 << 41))?;
+        // SAFETY: all were initialized above.
+        alike
+            .write(regions, &mut table)
+            .then(|| (alike, table.iter().map(|e| unsafe { e.assume_init() }).collect()))
+    }
+
+    #[test]
+    fn only_regions_that_differ_in_their_destination_alone_are_alike() {
+        let region =
+            |i: u64| CopyRegion { src: 96 + 48 * i, dst: i * 7919 % 1000 * 48, size: 40, node: 0, merged: 1 };
+        let regions: Vec<_> = (0..100).map(region).collect();
+        let (alike, table) = entries(&regions).unwrap();
+        assert_eq!(alike, Alike { to: 1 << 41, from: (1 << 40) + 96, stride: 48, size: 40 });
+        assert!(table.iter().zip(&regions).all(|(&entry, r)| u64::from(entry) == r.dst));
+        let changed = |at: usize, change: &dyn Fn(&mut CopyRegion)| {
+            let mut regions = regions.clone();
+            change(&mut regions[at]);
+            entries(&regions)
+        };
+        for at in [0, 1, 2, 50, 99] {
+            assert!(changed(at, &|r| r.size -= 1).is_none(), "{at}");
+            assert!(changed(at, &|r| r.src += 1).is_none(), "{at}");
+            assert!(changed(at, &|r| r.dst += 1 << 32).is_none(), "{at}");
+            assert!(changed(at, &|r| r.dst = (1 << 32) - 40).is_some(), "{at}");
+        }
+        assert!(entries(&regions[..MANY_ALIKE - 1]).is_none());
+        assert!(!alike.write(&regions, &mut vec![MaybeUninit::new(0); 99]), "no room");
+        // Those of one size may be too large for a piece, or too far from each other in staging memory.
+        let scaled = |by: u64| {
+            regions
+                .iter()
+                .map(|r| CopyRegion { size: r.size * by, src: r.src * by, ..*r })
+                .collect::<Vec<_>>()
+        };
+        assert!(entries(&scaled(25)).is_some() && entries(&scaled(26)).is_none());
+        let far: Vec<_> = (0..).zip(&regions).map(|(i, r)| CopyRegion { src: i << 26, ..*r }).collect();
+        assert!(entries(&far[..63]).is_none() && entries(&far).is_none());
+    }
+
+    #[test]
+    fn a_later_dispatch_goes_on_where_the_one_before_ended() {
+        let alike = Alike { to: 1000, from: 2000, stride: 48, size: 40 };
+        let filled = Filled { table: 1 << 50, pieces: 100, alike: Some(alike) };
+        let push = Push::new(&filled, 60, 40);
+        assert_eq!((push.table, push.to, push.from), ((1 << 50) + 240, 1000, 2000 + 60 * 48));
+        let push = Push::new(&Filled { alike: None, ..filled }, 60, 40);
+        assert_eq!((push.table, push.size, push.pieces), ((1 << 50) + 60 * 24, 0, 40));
+        let bytes = Push { table: 1, pieces: 2, size: 3, to: 4, from: 5, stride: 6 }.bytes();
+        let words: Vec<u32> = bytes.chunks(4).map(|w| u32::from_ne_bytes(w.try_into().unwrap())).collect();
+        if cfg!(target_endian = "little") {
+            assert_eq!(words, [1, 0, 2, 3, 4, 0, 5, 0, 6]);
         }
     }
 }

@@ -105,7 +105,8 @@ impl Granules {
     /// Whether all bytes of a range are written.
     pub(crate) fn all(&self, start: u64, end: u64) -> bool {
         let marked = self.words.len() as u64 * BITS;
-        let is_within = self.first <= start && end.checked_sub(1).is_some_and(|last| self.granule(last) < marked);
+        let is_within =
+            self.first <= start && end.checked_sub(1).is_some_and(|last| self.granule(last) < marked);
         is_within && self.words_of(start, end).all(|(word, mask)| word & mask == mask)
     }
 
@@ -113,10 +114,13 @@ impl Granules {
     fn words_of(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
         // Up to that of the last byte.
         let (begin, end) = match end.checked_sub(1) {
-            Some(last) if start <= last && self.first <= last => (self.granule(start), self.granule(last) + 1),
+            Some(last) if start <= last && self.first <= last => {
+                (self.granule(start), self.granule(last) + 1)
+            }
             _ => (0, 0),
         };
-        let (first, last) = ((begin / BITS) as usize, end.div_ceil(BITS).min(self.words.len() as u64) as usize);
+        let (first, last) =
+            ((begin / BITS) as usize, end.div_ceil(BITS).min(self.words.len() as u64) as usize);
         let words = self.words.get(first..last).unwrap_or(&[]);
         (first as u64 * BITS..).step_by(BITS as usize).zip(words).map(move |(at, &word)| {
             let skipped = begin.saturating_sub(at);
@@ -187,7 +191,9 @@ fn zero(words: &mut [u64]) {
 /// Marks so many granules from a bit of a word on. Whether none of them was marked.
 #[inline(never)]
 fn mark_several(words: &mut [u64], (index, bit): (usize, u64), granules: u64) -> bool {
-    let Some([low, high]) = words.get_mut(index..).and_then(|words| words.first_chunk_mut()) else { return false };
+    let Some([low, high]) = words.get_mut(index..).and_then(|words| words.first_chunk_mut()) else {
+        return false;
+    };
     if !(1..=BITS).contains(&granules) {
         return false;
     }
@@ -260,9 +266,9 @@ mod tests {
             let longest = [1, 3, 64, 65][round / 4 % 4];
             let (first, size) = (granule * random(&mut x, 50), granule * (70 + random(&mut x, 2000)));
             let places = places(&mut x, (first, size), granule, longest);
-            let mut granules = Granules::default();
             // What earlier frames left does not matter.
-            granules.words = vec![u64::MAX; random(&mut x, 40) as usize];
+            let left = vec![u64::MAX; random(&mut x, 40) as usize];
+            let mut granules = Granules { words: left, ..Granules::default() };
             let Some(mut marker) = granules.begin(Extent::of(&places)) else {
                 refused += 1;
                 continue;

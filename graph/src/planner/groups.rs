@@ -231,7 +231,9 @@ fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &m
         return false;
     }
     let kind = Kind { ascend: false, join: true };
-    let Some(bytes) = append(&graph.uploads, explicit_region, kind, (&mut out.uploads, 0)) else { return false };
+    let Some(bytes) = append(&graph.uploads, explicit_region, kind, (&mut out.uploads, 0)) else {
+        return false;
+    };
     out.is_marked = true;
     let (uploads, end) = (graph.uploads.len() as u32, out.uploads.len() as u32);
     out.groups.push(Group { local: 0, begin: 0, end, uploads, bytes });

@@ -92,10 +92,12 @@ mod tests {
         let mut compared = 0;
         for max in [1, 3, 16, 60] {
             let mut states = [GraphState::with_max_ranges(max), GraphState::with_max_ranges(max)];
-            let ids = states.each_mut().map(|s| s.add_buffer(BufferDesc::new("b", SIZE, BufferUsage::STORAGE)));
+            let ids =
+                states.each_mut().map(|s| s.add_buffer(BufferDesc::new("b", SIZE, BufferUsage::STORAGE)));
             for frame in 0..400u64 {
                 let granule = [1, 4, 8][frame as usize % 3];
-                let (by, places) = (By { pair: 1 + frame as u16 % 3, base: 2 * frame }, places(&mut x, granule));
+                let (by, places) =
+                    (By { pair: 1 + frame as u16 % 3, base: 2 * frame }, places(&mut x, granule));
                 let level = random(&mut x, 2) as u32;
                 let writes = places.iter().map(|&(start, end)| Written { start, end, level });
                 states[1].overwrite(ids[1], by, writes.clone(), places.len());
