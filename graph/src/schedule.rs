@@ -147,7 +147,8 @@ pub enum Command {
         from: BufferRef,
         /// Destination buffer.
         to: BufferRef,
-        /// Positions in [`Schedule::regions`]; ascending by destination, disjoint there.
+        /// Positions in [`Schedule::regions`]; disjoint at the destination. They ascend there, or are in the order of declaration
+        /// where the frame is nothing but uploads to one buffer.
         regions: Range<u32>,
     },
     /// Uploads spread by a compute shader, in one dispatch: each invocation reads host bytes and writes them to their
@@ -203,7 +204,7 @@ pub struct ScatterPart {
     pub from: BufferRef,
     /// Destination buffer.
     pub to: BufferRef,
-    /// Positions in [`Schedule::regions`]; ascending by destination.
+    /// Positions in [`Schedule::regions`], in an order as those of a [`Command::Copy`].
     pub regions: Range<u32>,
 }
 
