@@ -25,9 +25,9 @@ const FEW_PASSES: u64 = 300;
 const UPLOADS: [usize; 2] = [1000, 4000];
 /// Most instructions an upload among 1,000, on the calling thread, about a tenth above what was measured.
 const UPLOAD_LIMITS: [(UploadShape, u64); 6] = [
-    (UploadShape::U1, 340),
+    (UploadShape::U1, 275),
     (UploadShape::U2, 780),
-    (UploadShape::U4, 255),
+    (UploadShape::U4, 235),
     (UploadShape::Read, 625),
     (UploadShape::Over, 5_800),
     (UploadShape::OverTwice, 5_850),
