@@ -10,6 +10,7 @@ use crate::{MkBackendBufferDesc, MkError, MkMemoryType, MkRecordInput};
 use ash::vk;
 use memkit_graph::{BufferRef, BufferUsage, CopyRegion, ScatterPart, Schedule};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -61,12 +62,20 @@ fn split(to: u64, from: u64, size: u64, mut push: impl FnMut(Piece)) {
 pub(super) fn pieces(schedule: &Schedule) -> usize {
     // A region, with what comes before its first block, has less than a piece more than its bytes take.
     let (mut regions, mut bytes) = (0u64, 0u64);
+    // Their bytes are apart in a buffer; what else is handed in runs out of room.
+    let mut add = |some: &Range<u32>| {
+        bytes = schedule.regions_of(some).iter().fold(bytes, |bytes, region| bytes.wrapping_add(region.size));
+        regions += some.len() as u64;
+    };
+    let mut open = 0..0;
     for part in &schedule.scatters {
-        let of_part = schedule.regions_of(&part.regions);
-        // Their bytes are apart in a buffer; what else is handed in runs out of room.
-        bytes = of_part.iter().fold(bytes, |bytes, region| bytes.wrapping_add(region.size));
-        regions += of_part.len() as u64;
+        // Most go on where the one before ended.
+        if part.regions.start != open.end {
+            add(&std::mem::replace(&mut open, part.regions.start..part.regions.start));
+        }
+        open.end = part.regions.end;
     }
+    add(&open);
     let bytes = bytes.saturating_add(regions * (BLOCK - 1));
     usize::try_from(regions + bytes / PIECE).unwrap_or(usize::MAX)
 }
@@ -205,28 +214,60 @@ impl Table {
         parts: &[ScatterPart],
         mut dispatch: impl FnMut(&Filled),
     ) -> Result<(), MkError> {
-        let address = |at: BufferRef| buffer(input, at)?.any_address().ok_or_else(misfit);
         let mut first = self.used;
-        for part in parts {
-            let regions = input.schedule.regions_of(&part.regions);
-            let (from, to) = (address(part.from)?, address(part.to)?);
+        let mut rest = parts;
+        loop {
+            let many = rest.iter().position(|part| part.regions.len() >= MANY_ALIKE);
+            let (few, others) = rest.split_at(many.unwrap_or(rest.len()));
+            self.push_parts(input, few)?;
+            let Some((part, others)) = others.split_first() else { break };
+            rest = others;
             let pieces = self.filled(first)?;
-            let Some(alike) = self.push_alike(regions, (from, to))? else {
-                self.push(regions.iter().map(|r| (to + r.dst, from + r.src, r.size)))?;
+            let Some(alike) = self.push_alike(input, part)? else {
+                self.push_parts(input, std::slice::from_ref(part))?;
                 continue;
             };
-            [pieces, alike].iter().filter(|f| f.pieces > 0).for_each(&mut dispatch);
+            [pieces, alike].iter().filter(|filled| filled.pieces > 0).for_each(&mut dispatch);
             first = self.used;
         }
-        match self.filled(first)? {
-            Filled { pieces: 0, .. } => {}
-            pieces => dispatch(&pieces),
+        let pieces = self.filled(first)?;
+        [pieces].iter().filter(|filled| filled.pieces > 0).for_each(dispatch);
+        Ok(())
+    }
+
+    /// Adds the pieces of some parts of a scatter.
+    fn push_parts(
+        &mut self,
+        input: &MkRecordInput<'_, VulkanBackend>,
+        parts: &[ScatterPart],
+    ) -> Result<(), MkError> {
+        let mut pen = self.pen()?;
+        // Most come from one staging buffer.
+        let mut last = None;
+        for part in parts {
+            let from = match last {
+                Some((buffer, address)) if buffer == part.from => address,
+                _ => address(input, part.from)?,
+            };
+            last = Some((part.from, from));
+            let to = address(input, part.to)?;
+            for region in input.schedule.regions_of(&part.regions) {
+                pen.write(to + region.dst, from + region.src, region.size);
+            }
         }
+        let left = pen.end()?;
+        self.used = self.room - left;
         Ok(())
     }
 
     /// Adds the pieces of regions that may be alike. Nothing is added if they are not.
-    fn push_alike(&mut self, regions: &[CopyRegion], buffers: (u64, u64)) -> Result<Option<Filled>, MkError> {
+    fn push_alike(
+        &mut self,
+        input: &MkRecordInput<'_, VulkanBackend>,
+        part: &ScatterPart,
+    ) -> Result<Option<Filled>, MkError> {
+        let regions = input.schedule.regions_of(&part.regions);
+        let buffers = (address(input, part.from)?, address(input, part.to)?);
         let Some(alike) = Alike::of(regions, buffers) else { return Ok(None) };
         // SAFETY: whatever is in them, both may be uninitialized.
         let (_, table, _) = unsafe { self.rest()?.align_to_mut() };
@@ -241,11 +282,15 @@ impl Table {
     /// Adds the pieces of regions, given by the addresses of their first bytes at the destination and in staging memory, and
     /// their bytes.
     pub(super) fn push(&mut self, regions: impl Iterator<Item = (u64, u64, u64)>) -> Result<(), MkError> {
-        let mut pen = Pen { rest: self.rest()?.iter_mut(), is_short: false };
+        let mut pen = self.pen()?;
         regions.for_each(|(to, from, size)| pen.write(to, from, size));
         let left = pen.end()?;
         self.used = self.room - left;
         Ok(())
+    }
+
+    fn pen(&mut self) -> Result<Pen<'_>, MkError> {
+        Ok(Pen { rest: self.rest()?.iter_mut(), is_short: false })
     }
 
     /// What is not used of it.
@@ -271,6 +316,11 @@ impl Table {
             None => Ok(()),
         }
     }
+}
+
+/// The address of a buffer.
+fn address(input: &MkRecordInput<'_, VulkanBackend>, at: BufferRef) -> Result<u64, MkError> {
+    buffer(input, at)?.any_address().ok_or_else(misfit)
 }
 
 /// The pipeline.

@@ -166,7 +166,6 @@ impl FrameGraph {
     }
 
     /// Declares an upload that may begin a batch, or for which memory may have to be found.
-    #[cold]
     #[inline(never)]
     fn begin_upload(
         &mut self,
