@@ -97,7 +97,8 @@ impl Together {
     fn any_way(&mut self, uploads: &[Upload], size: u64) -> (usize, u64) {
         let Together { mut any, mut all, mut ends, .. } = *self;
         let mut offsets = 0;
-        let wrong = uploads.iter().position(|upload| {
+        let mut rest = uploads.iter();
+        let is_wrong = rest.any(|upload| {
             let Upload { start, end, .. } = *upload;
             if (start >= end || end > size) && upload.is_wrong(size) {
                 return true;
@@ -109,7 +110,7 @@ impl Together {
             false
         });
         *self = Together { any, all, ends, ..*self };
-        (wrong.unwrap_or(uploads.len()), offsets)
+        (uploads.len() - rest.len() - usize::from(is_wrong), offsets)
     }
 }
 
