@@ -182,7 +182,7 @@ impl Planner {
     fn make(&mut self, asked: Asked<'_>, state: &mut GraphState) -> Result<(), PlanError> {
         let Asked { graph, options, backings } = asked;
         if self.groups.alone {
-            // The last regions may still be in the processor's caches: these take their place.
+            // The two take turns otherwise, and so what is written next would be in no cache any more.
             std::mem::swap(&mut self.schedule.regions, &mut self.groups.uploads);
         }
         self.schedule.clear();
@@ -190,7 +190,7 @@ impl Planner {
         let positions = Positions::new(graph);
         resolve::run(graph, state, backings, &mut self.resolved, &mut errors);
         fail(&mut errors)?;
-        groups::run((graph, state), positions, &mut self.resolved, options.causes, &mut self.groups);
+        groups::run(graph, positions, &mut self.resolved, options.causes, &mut self.groups);
         cull::run(graph, positions, (&self.resolved, &self.groups), &mut self.kept);
         self.schedule.uploads = uploads::run(
             (graph, positions),
@@ -303,14 +303,14 @@ impl Planner {
     /// Takes in what grouped uploads wrote, where no map was made because nothing reads it.
     fn keep_grouped(&self, state: &mut GraphState, base: u64) {
         let Planner { groups, levels, resolved, schedule, .. } = self;
-        for Leaves { id, pair, uploads, regions } in groups.leave(resolved, schedule) {
+        for Leaves { id, pair, regions } in groups.leave(resolved, schedule) {
             let by = By { pair, base };
             match (groups.marked(), regions) {
                 (Some(marked), _) => state.overwrite_marked(id, by, levels.grouped.unwrap_or(0), marked),
                 (None, [one]) if state.overwrite_one(id, by, groups.written(one, levels)) => {}
                 (None, regions) => {
                     let writes = regions.iter().map(|u| groups.written(u, levels));
-                    state.overwrite(id, by, writes, uploads);
+                    state.overwrite(id, by, writes);
                 }
             }
         }

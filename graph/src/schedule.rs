@@ -147,8 +147,7 @@ pub enum Command {
         from: BufferRef,
         /// Destination buffer.
         to: BufferRef,
-        /// Positions in [`Schedule::regions`]; disjoint at the destination. They ascend there, or are in the order of declaration
-        /// where the frame is nothing but uploads to one buffer.
+        /// Positions in [`Schedule::regions`]; disjoint at the destination, in no particular order.
         regions: Range<u32>,
     },
     /// Uploads spread by a compute shader, in one dispatch: each invocation reads host bytes and writes them to their
@@ -196,6 +195,20 @@ pub struct CopyRegion {
     pub merged: u32,
 }
 
+impl CopyRegion {
+    /// Takes in another of the same buffers, if that continues it on both sides. Whether it does.
+    #[inline]
+    pub(crate) fn take(&mut self, next: &CopyRegion) -> bool {
+        let continues = self.dst + self.size == next.dst && self.src + self.size == next.src;
+        if continues {
+            self.size += next.size;
+            self.merged += next.merged;
+            self.node = self.node.min(next.node);
+        }
+        continues
+    }
+}
+
 /// What a scatter moves from one buffer to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
@@ -204,7 +217,7 @@ pub struct ScatterPart {
     pub from: BufferRef,
     /// Destination buffer.
     pub to: BufferRef,
-    /// Positions in [`Schedule::regions`], in an order as those of a [`Command::Copy`].
+    /// Positions in [`Schedule::regions`]; disjoint at the destination, in no particular order.
     pub regions: Range<u32>,
 }
 

@@ -51,14 +51,13 @@ impl OpenBatch {
         let resource = u64::from(high) << u32::BITS | u64::from(low);
         OpenBatch { resource, kind_and_buffer: u64::from(buffer) << 1 | kind, number }
     }
-}
 
-impl OpenBatch {
-    /// The staging buffer likewise.
+    /// The staging buffer that it was made of.
     fn buffer(&self) -> u32 {
         (self.kind_and_buffer >> 1) as u32
     }
 
+    /// The resource that it was made of.
     fn resource(&self) -> Resource {
         let (low, high) = (self.resource as u32, (self.resource >> u32::BITS) as u32);
         match self.kind_and_buffer & 1 {

@@ -189,8 +189,7 @@ impl Cache {
             return None;
         };
         let slot = self.slots.get_mut(number)?;
-        // Uploads that are marked are alone, to one buffer: such frames are not remembered.
-        if !fit || !start::comparable(made.resolved) || made.groups.marked().is_some() {
+        if !fit || !start::comparable(made.resolved) {
             return None;
         }
         if slot.skip > 0 {

@@ -6,14 +6,14 @@
 /// Most words of bits an upload: beyond it clearing and walking them costs as much as sorting.
 const WORDS: usize = 8;
 const BITS: u64 = u64::BITS as u64;
-/// Words that are cleared at once: more would be by string instruction, which counts a byte at a time where instructions are
-/// counted.
+/// Words that are cleared at once. Clearing all by one string instruction takes as long, but counts a byte at a time where
+/// instructions are counted.
 const PIECE: usize = 128;
 
 /// The bits.
 #[derive(Debug, Default)]
 pub(crate) struct Granules {
-    /// One more than there are bits for.
+    /// And one more, so that each has a next.
     words: Vec<u64>,
     /// The byte at which the first granule begins.
     first: u64,
@@ -130,7 +130,7 @@ impl Granules {
     }
 
     /// The bytes that are written, as ascending half-open ranges: those are one that have at most `widest` bytes between them.
-    pub(crate) fn drawn_together(&self, widest: u64) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn drawn_together(&self, widest: u64) -> impl Iterator<Item = (u64, u64)> + Clone {
         let (widest, mut next) = (widest >> self.shift, self.first_from(0));
         std::iter::from_fn(move || {
             let start = next?;
@@ -142,6 +142,24 @@ impl Granules {
             next = self.first_from(end);
             Some((self.byte(start), self.byte(end)))
         })
+    }
+
+    /// Whether there are more runs of written bytes than this many, which do not touch each other.
+    pub(crate) fn has_more_runs_than(&self, runs: usize) -> bool {
+        let (mut count, mut last) = (0, 0);
+        for &word in &self.words {
+            // What follows a granule that is not written.
+            let mut starts = word & !(word << 1 | last >> (BITS - 1));
+            last = word;
+            while starts != 0 {
+                count += 1;
+                if count > runs {
+                    return true;
+                }
+                starts &= starts - 1;
+            }
+        }
+        false
     }
 
     /// The first granule from one on that is written.
@@ -292,6 +310,8 @@ mod tests {
                 assert_eq!(granules.all(at, to), !some.contains(&false), "{at}..{to} of {places:?}");
             }
             assert!(granules.any(0, u64::MAX) && !granules.all(0, u64::MAX));
+            let runs = drawn_together(&written, 0).len();
+            assert!(granules.has_more_runs_than(runs - 1) && !granules.has_more_runs_than(runs), "{places:?}");
             for widest in [0, granule - 1, granule, 5 * granule, 100 * granule, u64::MAX] {
                 let found: Vec<_> = granules.drawn_together(widest).collect();
                 assert_eq!(found, drawn_together(&written, widest), "{widest} of {places:?}");

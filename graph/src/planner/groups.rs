@@ -4,7 +4,10 @@
 //! something to earlier frames only, and the world after the frame sees all of them. So none can be culled, and their
 //! order does not matter: they are sorted once, here, and all later phases take them from here. Only what is not in a
 //! group is walked node by node. Where the frame is nothing else, uploads to one buffer are not even sorted, if a bit for each
-//! of their places shows that they are apart.
+//! of their places shows that they are apart, and what they come from ascends in one staging buffer.
+
+#[cfg(test)]
+mod tests;
 
 use super::Positions;
 use super::granules::Granules;
@@ -15,7 +18,7 @@ use crate::frame::{self, FrameGraph};
 use crate::pairs::PairId;
 use crate::resource::ResourceId;
 use crate::schedule::{CopyRegion, Schedule};
-use crate::state::{GraphState, Written};
+use crate::state::Written;
 
 /// The uploads to one buffer.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +37,6 @@ pub(crate) struct Leaves<'a> {
     pub(crate) id: ResourceId,
     /// The access they write by.
     pub(crate) pair: PairId,
-    /// How many there are.
-    pub(crate) uploads: usize,
     /// Ascending, unless they are [marked](Groups::marked).
     pub(crate) regions: &'a [CopyRegion],
 }
@@ -112,7 +113,7 @@ impl Groups {
             let local = &resolved.locals[group.local as usize];
             let id = local.backing.filter(|_| !local.read() && !local.host_visible)?;
             let pair = resolved.upload_pairs[usize::from(local.scattered)];
-            Some(Leaves { id, pair, uploads: group.uploads as usize, regions: all.get(group.range())? })
+            Some(Leaves { id, pair, regions: all.get(group.range())? })
         })
     }
 
@@ -150,7 +151,7 @@ impl Groups {
 
 /// Finds the groups.
 pub(crate) fn run(
-    (graph, state): (&FrameGraph, &GraphState),
+    graph: &FrameGraph,
     positions: Positions,
     resolved: &mut Resolved,
     causes: bool,
@@ -173,7 +174,7 @@ pub(crate) fn run(
         && out.grouped.is_empty()
         && graph.uploads.len() == positions.len() as usize
         && resolved.locals.iter().all(|l| !l.host_visible);
-    gather((graph, state), resolved, out);
+    gather(graph, resolved, out);
     if !out.alone {
         resolved.settle_uploads(graph);
         leave_walked(graph, positions, resolved, out);
@@ -194,10 +195,10 @@ fn clear_groups(out: &mut Groups) {
 }
 
 /// Copies the uploads of the buffers in question, in order.
-fn gather((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) {
+fn gather(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) {
     out.host = graph.uploads.first().map_or(0, |u| graph.upload_from(u).buffer);
     let from = (graph, resolved);
-    if !resolved.together.ascend && out.alone && mark((graph, state), resolved, out) {
+    if !resolved.together.ascend && out.alone && mark(graph, resolved, out) {
         out.len = graph.uploads.len() as u32;
         return;
     }
@@ -217,21 +218,18 @@ fn gather((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: 
     out.order = order;
 }
 
-/// Makes one group of uploads to one buffer in the order in which they are, if bits show that they are apart. Returns
-/// whether they do.
+/// Makes one group of uploads to one buffer, from one staging buffer, in the order of nodes, if bits show that they are apart
+/// and what they come from ascends. Returns whether it is so.
 #[inline(never)]
-fn mark((graph, state): (&FrameGraph, &GraphState), resolved: &Resolved, out: &mut Groups) -> bool {
+fn mark(graph: &FrameGraph, resolved: &Resolved, out: &mut Groups) -> bool {
     let ([local], false) = (resolved.locals.as_slice(), resolved.together.mixed) else { return false };
-    let Some(extent) = resolved.together.extent(&graph.uploads, local.size) else { return false };
-    let Some(mut marker) = out.granules.begin(extent).filter(|_| state.draws_together(extent.uploads)) else {
-        return false;
-    };
+    let extent = resolved.together.extent(graph.uploads.len(), local.size);
+    let Some(mut marker) = out.granules.begin(extent) else { return false };
     // A loop for each: both together would take more registers than there are.
     if !graph.uploads.iter().all(|upload| marker.mark(upload.start, upload.end)) {
         return false;
     }
-    let kind = Kind { ascend: false, join: true };
-    let Some(bytes) = append(&graph.uploads, explicit_region, kind, (&mut out.uploads, 0)) else {
+    let Some(bytes) = append(&graph.uploads, explicit_region, Kind::Apart, (&mut out.uploads, 0)) else {
         return false;
     };
     out.is_marked = true;
@@ -313,8 +311,8 @@ fn fill<'a, T>(
     upload: impl Fn(&'a T) -> &'a frame::Upload + Copy,
     out: &mut Groups,
 ) {
-    // From several staging buffers they are merged once it is known which of them each comes from.
-    let join = out.alone && !resolved.together.mixed;
+    // From several staging buffers they are joined once it is known which of them each comes from.
+    let kind = if out.alone && !resolved.together.mixed { Kind::Joined } else { Kind::Single };
     let mut rest = items;
     while let Some(first) = rest.first() {
         let local = resolved.local_of(upload(first));
@@ -337,7 +335,7 @@ fn fill<'a, T>(
                 out.uploads.push(region);
                 Some(region.size)
             }
-            _ => append(of, region, Kind { ascend: true, join }, (&mut out.uploads, begin)),
+            _ => append(of, region, kind, (&mut out.uploads, begin)),
         };
         if resolved.together.mixed {
             out.hosts.extend(of.iter().map(|item| graph.upload_from(upload(item)).buffer));
@@ -349,7 +347,7 @@ fn fill<'a, T>(
             out.grouped[local as usize] = false;
             continue;
         };
-        if out.alone && !join {
+        if out.alone && resolved.together.mixed {
             merge(begin, &mut out.uploads, &mut out.hosts);
         }
         let (uploads, end) = (of.len() as u32, out.uploads.len() as u32);
@@ -364,24 +362,26 @@ fn region(upload: &frame::Upload, size: u64) -> CopyRegion {
     CopyRegion { src: upload.offset, dst: start, size: end - start, node: upload.node, merged: 1 }
 }
 
-/// The same of an upload that says where it ends.
+/// The same of an upload that says where it ends, as those do that were marked.
 #[inline]
 fn explicit_region(upload: &frame::Upload) -> CopyRegion {
     let (dst, size) = (upload.start, upload.end.wrapping_sub(upload.start));
     CopyRegion { src: upload.offset, dst, size, node: upload.node, merged: 1 }
 }
 
-/// How uploads are that become regions.
-#[derive(Clone, Copy)]
-struct Kind {
-    /// They ascend at the destination, and may overlap; if not they are apart.
-    ascend: bool,
-    /// Those are to be one region that continue the one before.
-    join: bool,
+/// How uploads to a buffer are to each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// They ascend, and may overlap. Those that continue the one before are to be one region with it.
+    Joined,
+    /// They ascend likewise, and each is to be a region.
+    Single,
+    /// They are apart, in any order. What they come from has to ascend: then none but neighbours can continue each other.
+    Apart,
 }
 
 /// Appends the regions of uploads to a buffer to those before place `begin`. Returns how many bytes they have; none if they
-/// overlap.
+/// are not as they should be.
 #[inline(always)]
 fn append<'a, T>(
     items: &'a [T],
@@ -389,24 +389,25 @@ fn append<'a, T>(
     kind: Kind,
     (regions, begin): (&mut Vec<CopyRegion>, usize),
 ) -> Option<u64> {
-    let (mut bytes, mut done, mut reached) = (0u64, 0, None);
+    let (mut bytes, mut done) = (0u64, 0);
+    // Where the last one ends in staging memory, and at the destination.
+    let (mut read, mut reached) = (0, None);
     if regions.len() < begin + items.len() {
         regions.resize(begin + items.len(), CopyRegion { src: 0, dst: 0, size: 0, node: 0, merged: 1 });
     }
     // As far as none of them continues the one before, which is to be looked at more closely.
     for (to, item) in regions[begin..].iter_mut().zip(items) {
         let region = region(item);
-        let is_plain = reached.is_none_or(|reached| match (kind.ascend, kind.join) {
-            (true, true) => region.dst > reached,
-            (true, false) => region.dst >= reached,
-            (false, true) => region.dst != reached,
-            (false, false) => true,
+        let is_plain = reached.is_none_or(|reached| match kind {
+            Kind::Joined => region.dst > reached,
+            Kind::Single => region.dst >= reached,
+            Kind::Apart => region.dst != reached && region.src >= read,
         });
         if !is_plain {
             break;
         }
         bytes = bytes.wrapping_add(region.size);
-        reached = Some(region.dst + region.size);
+        (read, reached) = (region.src + region.size, Some(region.dst + region.size));
         *to = region;
         done += 1;
     }
@@ -426,42 +427,32 @@ fn join<'a, T>(
     regions: &mut Vec<CopyRegion>,
 ) -> Option<u64> {
     let mut last = regions.pop()?;
-    let (mut bytes, mut overlap) = (0u64, false);
+    let (mut bytes, mut fine) = (0u64, true);
     for item in items {
         let next = region(item);
         bytes = bytes.wrapping_add(next.size);
-        let reached = last.dst + last.size;
-        overlap |= kind.ascend && next.dst < reached;
-        if kind.join && (next.dst, next.src) == (reached, last.src + last.size) {
-            last.size += next.size;
-            last.merged += 1;
-            last.node = last.node.min(next.node);
-        } else {
+        fine &= match kind {
+            Kind::Joined | Kind::Single => next.dst >= last.dst + last.size,
+            Kind::Apart => next.src >= last.src + last.size,
+        };
+        if kind == Kind::Single || !last.take(&next) {
             regions.push(std::mem::replace(&mut last, next));
         }
     }
     regions.push(last);
-    (!overlap).then_some(bytes)
+    fine.then_some(bytes)
 }
 
-/// Makes one region of those, from `first` on, that continue each other.
+/// Makes one region of those, from `first` on, that continue each other and come from one staging buffer.
 fn merge(first: usize, regions: &mut Vec<CopyRegion>, hosts: &mut Vec<u32>) {
     let mut kept = first;
     for next in first + 1..regions.len() {
-        let (region, mut last) = (regions[next], regions[kept]);
-        let one_host = hosts.is_empty() || hosts[next] == hosts[kept];
-        if one_host && (last.dst + last.size, last.src + last.size) == (region.dst, region.src) {
-            last.size += region.size;
-            last.merged += 1;
-            last.node = last.node.min(region.node);
-            regions[kept] = last;
+        let region = regions[next];
+        if hosts[next] == hosts[kept] && regions[kept].take(&region) {
             continue;
         }
         kept += 1;
-        regions[kept] = region;
-        if !hosts.is_empty() {
-            hosts[kept] = hosts[next];
-        }
+        (regions[kept], hosts[kept]) = (region, hosts[next]);
     }
     regions.truncate(kept + 1);
     hosts.truncate(kept + 1);

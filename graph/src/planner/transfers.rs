@@ -223,7 +223,7 @@ impl Transfers {
             let begin = schedule.regions.len();
             let mut last = first.alone();
             while let Some(r) = regions.next_if(|r| r.buffers() == first.buffers()) {
-                if !continues(&r.alone(), &mut last) {
+                if !last.take(&r.alone()) {
                     schedule.regions.push(std::mem::replace(&mut last, r.alone()));
                 }
             }
@@ -295,23 +295,11 @@ fn emit_alone(
 fn merge<'a>(mut uploads: impl Iterator<Item = &'a CopyRegion>, mut push: impl FnMut(CopyRegion)) {
     let Some(mut last) = uploads.next().copied() else { return };
     for u in uploads {
-        if !continues(u, &mut last) {
+        if !last.take(u) {
             push(std::mem::replace(&mut last, *u));
         }
     }
     push(last);
-}
-
-/// Whether a region continues another on both sides; that one takes it in then.
-#[inline]
-fn continues(next: &CopyRegion, last: &mut CopyRegion) -> bool {
-    let continues = last.dst + last.size == next.dst && last.src + last.size == next.src;
-    if continues {
-        last.size += next.size;
-        last.merged += next.merged;
-        last.node = last.node.min(next.node);
-    }
-    continues
 }
 
 impl Region {

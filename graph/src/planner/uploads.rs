@@ -123,11 +123,9 @@ fn of_group(groups: &Groups, group: &Group, rule: UploadRule) -> Costs {
     let mut of = Costs { uploads: group.uploads, bytes: group.bytes, ..Costs::default() };
     of.regions = regions.len() as u32;
     let mut last: Option<Run> = None;
-    for (index, u) in group.range().zip(regions) {
-        if groups.alone {
-            // They are merged already.
-            break;
-        }
+    // Those that are alone are joined already.
+    let single = if groups.alone { &[][..] } else { regions };
+    for (index, u) in group.range().zip(single) {
         let from = HostSlice { buffer: groups.host(index), offset: u.src };
         let next = Run::new(group.local, u.dst..u.dst + u.size, from);
         if last.as_mut().is_some_and(|run| run.take(next)) {

@@ -29,8 +29,6 @@ struct Group {
     id: ResourceId,
     pair: PairId,
     len: u32,
-    /// How many writes these were before neighbours were joined.
-    writes: u32,
 }
 
 /// What is left in one resource: so many of `parts`.
@@ -77,18 +75,16 @@ impl Left {
         self.reads.clear();
     }
 
-    /// Writes to a resource that nothing read, ascending and disjoint; so many before neighbours were joined.
+    /// Writes to a resource that nothing read, ascending and disjoint.
     pub(crate) fn push_group(
         &mut self,
         id: ResourceId,
         pair: PairId,
         written: impl Iterator<Item = Written>,
-        writes: usize,
     ) {
         let before = self.written.len();
         self.written.extend(written);
-        let len = (self.written.len() - before) as u32;
-        self.groups.push(Group { id, pair, len, writes: writes as u32 });
+        self.groups.push(Group { id, pair, len: (self.written.len() - before) as u32 });
     }
 
     /// A resource, of which so many parts follow.
@@ -125,7 +121,7 @@ impl Left {
             {
                 continue;
             }
-            state.overwrite(group.id, by, these.iter().copied(), group.writes as usize);
+            state.overwrite(group.id, by, these.iter().copied());
         }
         let enter = |part: &LeftPart, range: &mut RangeState| {
             if let Some(write) = part.write {

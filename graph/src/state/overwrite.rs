@@ -59,14 +59,14 @@ impl GraphState {
         })
     }
 
-    /// Whether so many writes at once are drawn together.
-    pub(crate) fn draws_together(&self, writes: usize) -> bool {
-        writes > self.max_ranges
-    }
-
-    /// The widest gap in a resource of `size` bytes across which writes are drawn together.
-    pub(crate) fn widest_gap(&self, size: u64) -> u64 {
-        widest_gap(size, self.max_ranges)
+    /// Whether writes are drawn together, ascending and disjoint: if they are to more places than ranges may be kept.
+    fn draws_together(&self, writes: impl Iterator<Item = Written>) -> bool {
+        let mut last: Option<Written> = None;
+        let mut places = writes.filter(|write| {
+            let last = last.replace(*write);
+            last.is_none_or(|last| (last.end, last.level) != (write.start, write.level))
+        });
+        places.nth(self.max_ranges).is_some()
     }
 
     /// Makes what was laid out in the spare memory the ranges of a resource.
@@ -76,9 +76,9 @@ impl GraphState {
         self.pieces.spare = ranges;
     }
 
-    /// Takes in writes, ascending and disjoint; so many before neighbours were joined.
+    /// Takes in writes, ascending and disjoint.
     ///
-    /// More of them than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
+    /// Those to more places than ranges may be kept are drawn together in one walk, across gaps of up to four times the bytes that
     /// each range has if they share the resource alike: what lies in such a gap owes what the writes owe, and what it
     /// owed before.
     pub(crate) fn overwrite(
@@ -86,9 +86,8 @@ impl GraphState {
         id: ResourceId,
         by: By,
         writes: impl Iterator<Item = Written> + Clone,
-        count: usize,
     ) {
-        let (draws_together, max) = (self.draws_together(count), self.max_ranges);
+        let (draws_together, max) = (self.draws_together(writes.clone()), self.max_ranges);
         let Some(persistent) = self.resources.get_mut(id.into()) else { return };
         let size = persistent.desc.size;
         if draws_together {
@@ -305,7 +304,7 @@ mod tests {
                 let Some(before) = state.get(id).map(|p| p.ranges.clone()) else { return };
                 let writes = some_writes(&mut x, &before, frame % 3 == 0);
                 let mut bytes = byte_by_byte(&before, 200, by, &writes);
-                state.overwrite(id, by, writes.iter().copied(), writes.len());
+                state.overwrite(id, by, writes.iter().copied());
                 let Some(kept) = state.get(id).map(|p| p.ranges.clone()) else { return };
                 let context = || format!("at most {max}, frame {frame}: {writes:?} gave {kept:?}");
                 if writes.len() > max {

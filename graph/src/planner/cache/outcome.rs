@@ -64,9 +64,10 @@ impl Outcome {
         if let Some(left) = Arc::get_mut(&mut self.left) {
             left.clear();
             let (resolved, groups, levels) = (made.resolved, made.groups, made.levels);
+            debug_assert!(groups.marked().is_none(), "frames of uploads to one buffer are not remembered");
             for leaves in groups.leave(resolved, &self.schedule) {
                 let written = leaves.regions.iter().map(|u| groups.written(u, levels));
-                left.push_group(leaves.id, leaves.pair, written, leaves.uploads);
+                left.push_group(leaves.id, leaves.pair, written);
             }
             leave_parts(left, made.resolved, made.hazards, made.levels);
         }

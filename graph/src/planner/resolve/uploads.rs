@@ -4,7 +4,7 @@ use super::{Resolved, ResolvedUse, persistent};
 use crate::frame::{FrameGraph, Mode, Upload};
 use crate::pairs::PairId;
 use crate::planner::granules::Extent;
-use crate::resource::{Resource, ResourceSlice};
+use crate::resource::Resource;
 use crate::state::GraphState;
 
 /// What is known of a frame's uploads together.
@@ -14,8 +14,6 @@ pub(crate) struct Together {
     pub(crate) ascend: bool,
     /// Whether they come from several staging buffers.
     pub(crate) mixed: bool,
-    /// How many were taken in. What follows says nothing of others.
-    count: usize,
     /// Bits that are set in the start of one of them, and of each; and in the end of one, as declared.
     any: u64,
     all: u64,
@@ -27,18 +25,17 @@ pub(crate) struct Together {
 impl Together {
     /// Of no uploads.
     pub(super) const NONE: Self =
-        Together { ascend: true, mixed: false, count: 0, any: 0, all: u64::MAX, ends: 0, last: (0, 0) };
+        Together { ascend: true, mixed: false, any: 0, all: u64::MAX, ends: 0, last: (0, 0) };
 
     /// Bits in which their starts differ.
     pub(crate) fn differ(&self) -> u64 {
         self.any & !self.all
     }
 
-    /// Where uploads are, if all of them were taken in, they are to one resource of `size` bytes, and each says where it ends.
-    pub(crate) fn extent(&self, uploads: &[Upload], size: u64) -> Option<Extent> {
-        let is_known = self.count == uploads.len() && self.ends != ResourceSlice::WHOLE;
-        let Together { count, any, all, ends, .. } = *self;
-        is_known.then_some(Extent { uploads: count, first: all, end: ends.min(size), any: any | ends })
+    /// Where so many uploads are, if they are to one resource of `size` bytes and nothing was odd about any of them.
+    pub(crate) fn extent(&self, uploads: usize, size: u64) -> Extent {
+        let Together { any, all, ends, .. } = *self;
+        Extent { uploads, first: all, end: ends.min(size), any: any | ends }
     }
 
     /// Takes in uploads to a resource of `size` bytes, the first of some, as long as nothing is wrong with them. Returns how
@@ -63,11 +60,11 @@ impl Together {
             // One of them may be as well.
             fine = uploads.iter().take(fine).position(|upload| upload.offset > most).unwrap_or(fine);
         }
-        self.count += fine;
         fine
     }
 
-    /// Takes in those that ascend. Returns how many, and all bits of their offsets.
+    /// Takes in those that ascend. Returns how many, and all bits of their offsets. Where they do not, the other loop, which does
+    /// not compare neighbours, goes on.
     #[inline(always)]
     fn ascending(&mut self, uploads: &[Upload], mut last: u64, size: u64) -> (usize, u64) {
         let Together { mut any, mut all, mut ends, .. } = *self;

@@ -1,18 +1,21 @@
 //! Writes of which a bit for each granule says where they are.
 
-use super::{By, GraphState};
+use super::{By, GraphState, Written, widest_gap};
 use crate::planner::granules::Granules;
 use crate::resource::ResourceId;
 use crate::state::{RangeState, Ranges};
 
 impl GraphState {
-    /// Takes in writes at one level, and draws them together as [`overwrite`](Self::overwrite) does with more of them than
-    /// ranges may be kept.
+    /// Takes in writes at one level, as [`overwrite`](Self::overwrite) does.
     #[inline(never)]
     pub(crate) fn overwrite_marked(&mut self, id: ResourceId, by: By, level: u32, writes: &Granules) {
+        if !writes.has_more_runs_than(self.max_ranges) {
+            let places = writes.drawn_together(0).map(|(start, end)| Written { start, end, level });
+            return self.overwrite(id, by, places);
+        }
         let Some(persistent) = self.resources.get(id.into()) else { return };
         let size = persistent.desc.size;
-        let widest = self.widest_gap(size);
+        let widest = widest_gap(size, self.max_ranges);
         let spare = &mut self.pieces.spare;
         spare.clear();
         draw_together(&persistent.ranges, size, (by, level, writes), widest, spare);
@@ -61,7 +64,7 @@ mod tests {
     use crate::access::BufferUsage;
     use crate::planner::granules::Extent;
     use crate::resource::BufferDesc;
-    use crate::state::{Mark, Written, note};
+    use crate::state::{Mark, note};
 
     const SIZE: u64 = 3000;
 
@@ -100,22 +103,22 @@ mod tests {
                     (By { pair: 1 + frame as u16 % 3, base: 2 * frame }, places(&mut x, granule));
                 let level = random(&mut x, 2) as u32;
                 let writes = places.iter().map(|&(start, end)| Written { start, end, level });
-                states[1].overwrite(ids[1], by, writes.clone(), places.len());
+                states[1].overwrite(ids[1], by, writes.clone());
                 let mut granules = Granules::default();
-                match granules.begin(Extent::of(&places)).filter(|_| places.len() > max) {
+                match granules.begin(Extent::of(&places)) {
                     Some(mut marker) => {
                         assert!(places.iter().rev().all(|&(start, end)| marker.mark(start, end)));
                         states[0].overwrite_marked(ids[0], by, level, &granules);
-                        compared += 1;
+                        compared += usize::from(states[1].draws_together(writes));
                     }
-                    None => states[0].overwrite(ids[0], by, writes, places.len()),
+                    None => states[0].overwrite(ids[0], by, writes),
                 }
                 let [left, wanted] = [0, 1].map(|i| states[i].get(ids[i]).map(|p| p.ranges.clone()));
                 assert_eq!(left, wanted, "at most {max}, frame {frame}: {places:?}");
                 // A read here and there.
                 let at = random(&mut x, 1000) as usize;
                 for (state, id) in states.iter_mut().zip(ids) {
-                    let Some(p) = state.resources.get_mut(id.into()) else { return };
+                    let Some(p) = state.resources.get_mut(id.into()) else { unreachable!() };
                     let len = p.ranges.len();
                     note(&mut p.ranges[at % len].reads, Mark { pair: 4, level: 2 * frame });
                 }
