@@ -21,7 +21,8 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Copies what mostly is few bytes. Both are of one length.
+/// Copies what mostly is few bytes. Both are of one length. 64 bytes, a matrix of four by four numbers, are copied in place: a
+/// call that looks at their number first takes twice the instructions.
 #[inline(always)]
 pub(crate) fn copy_few(to: &mut [u8], from: &[u8]) {
     if let (Ok(from), Ok(to)) = (<&[u8; 64]>::try_from(from), <&mut [u8; 64]>::try_from(&mut *to)) {
@@ -143,7 +144,8 @@ mod tests {
     #[test]
     fn every_length_and_alignment_gives_what_a_plain_copy_gives_and_nothing_around_it() {
         let from = numbers(400);
-        for (name, way) in ways() {
+        let few: (_, Copy) = ("few", copy_few);
+        for (name, way) in ways().into_iter().chain([few]) {
             for (to_at, from_at) in (0..64).flat_map(|t| (0..8).map(move |f| (t, f * 5))) {
                 for n in (0..=200).chain([255, 256, 257]) {
                     let mut to = vec![0xEE; 400];

@@ -1,15 +1,16 @@
 //! How uploads travel: as copy regions, or scattered by a compute shader; and what decides.
 //!
 //! A copy region costs microseconds on real hardware, whatever its size. Many small uploads of a level can instead be
-//! spread by one dispatch that reads them from staging memory and writes each to its place: one
-//! [`Command::Scatter`](crate::Command::Scatter). It needs destinations that a shader can write by address
+//! spread by a dispatch that reads them from staging memory and writes each to its place: one
+//! [`Command::Scatter`](crate::Command::Scatter), for which a backend may take a few dispatches. It needs destinations that a shader can write by address
 //! ([`BufferDesc::scatter`](crate::BufferDesc::scatter)); uploads to others are copied.
 //!
 //! # The rule
 //!
 //! Uploads that continue each other, in staging memory and at their destination, count as one region: all that do, where
-//! nothing else writes the buffer in the frame, else those that are declared one after the other. Under [`UploadRule::Cheapest`] a region of `n` bytes costs `copy_region + n × copy_byte` as a
-//! copy and `scatter_region + n × scatter_byte` scattered. The regions of a buffer are *worth scattering* if that is
+//! nothing else writes the buffer in the frame, else those that are declared one after the other. Under
+//! [`UploadRule::Cheapest`] a region of `n` bytes costs `copy_region + n × copy_byte` as a copy and
+//! `scatter_region + n × scatter_byte` scattered. The regions of a buffer are *worth scattering* if that is
 //! cheaper for all of them together: the uploads of a frame to one buffer travel alike. What it saves is added up over
 //! the buffers for which it is, and if the sum is more than `scatter`, the cost of the dispatch itself, the uploads to
 //! these are scattered, in all levels. Otherwise every upload is copied. Only uploads that are not culled count.

@@ -147,6 +147,7 @@ impl Bench {
         self.table.flush(&self.memory)?;
         let (filled, commands) = (self.table.filled(0)?, self.pool.commands());
         self.time(vk::PipelineStageFlags2::COMPUTE_SHADER, vk::AccessFlags2::SHADER_STORAGE_WRITE, || {
+            scatter.bind(commands);
             scatter.dispatch(commands, &filled);
         })
     }

@@ -182,6 +182,7 @@ pub(super) unsafe fn record(
                 let Some(scatter) = &scatter else { return Err(misfit()) };
                 gpu.debug.begin(commands, &mut scratch.name, "scatter uploads");
                 let parts = input.schedule.scatters_of(parts);
+                scatter.bind(commands);
                 table.fill(&input, parts, |filled| scatter.dispatch(commands, filled))?;
                 gpu.debug.end(commands);
             }

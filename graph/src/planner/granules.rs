@@ -311,7 +311,10 @@ mod tests {
             }
             assert!(granules.any(0, u64::MAX) && !granules.all(0, u64::MAX));
             let runs = drawn_together(&written, 0).len();
-            assert!(granules.has_more_runs_than(runs - 1) && !granules.has_more_runs_than(runs), "{places:?}");
+            assert!(
+                granules.has_more_runs_than(runs - 1) && !granules.has_more_runs_than(runs),
+                "{places:?}"
+            );
             for widest in [0, granule - 1, granule, 5 * granule, 100 * granule, u64::MAX] {
                 let found: Vec<_> = granules.drawn_together(widest).collect();
                 assert_eq!(found, drawn_together(&written, widest), "{widest} of {places:?}");

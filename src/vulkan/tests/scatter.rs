@@ -1,5 +1,6 @@
 //! The shader that scatters uploads, and what it costs.
 
+use super::super::scatter::{MANY_ALIKE, are_alike};
 use super::*;
 
 const SCATTER_WRITE: (Stages, AccessFlags) = (Stages::COMPUTE_SHADER, AccessFlags::SHADER_STORAGE_WRITE);
@@ -97,6 +98,48 @@ fn large_regions_are_the_work_of_many_groups_and_the_table_grows() {
         check(&backend, 64, &[64], &[vec![region(0, 0, 0, 64)]]);
         let many = (0..5000).map(|i| region(i * 3, 0, i * 4, 3)).collect();
         check(&backend, 15_000, &[20_000], &[many]);
+    });
+}
+
+#[test]
+fn regions_that_are_alike_arrive_whatever_their_size_and_alignment() {
+    silent(|backend| {
+        let count = MANY_ALIKE as u64 + 3;
+        for (size, stride) in
+            [(1, 1), (3, 5), (16, 16), (40, 48), (64, 64), (77, 80), (256, 300), (1000, 1003), (1009, 1009)]
+        {
+            for (ahead, back) in [(0, 0), (1, 0), (0, 3), (5, 12), (8, 15)] {
+                // 241 and the count have no divisor in common: every place once.
+                let places = (0..count).map(|i| i * 241 % count);
+                let apart = size + ahead % 3;
+                let regions: Vec<_> = (0..)
+                    .zip(places)
+                    .map(|(i, at)| region(ahead + i * stride, 0, back + at * apart, size))
+                    .collect();
+                assert!(are_alike(&regions.iter().map(|r| r.region).collect::<Vec<_>>()));
+                check(
+                    &backend,
+                    (ahead + count * stride + 16) as usize,
+                    &[(back + count * apart + 7) & !3],
+                    &[regions],
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn regions_that_are_alike_are_one_of_the_dispatches_of_a_scatter() {
+    silent(|backend| {
+        let count = MANY_ALIKE as u64;
+        let mut regions = vec![region(7, 0, 3, 9), region(90, 1, 40, 1)];
+        regions.extend((0..count).map(|i| region(i * 8, 2, (count - 1 - i) * 20, 8)));
+        regions.extend((0..count).map(|i| region(i * 12, 3, i * 16, 12)));
+        regions.extend([region(1, 4, 0, 50), region(2, 5, 8, 30)]);
+        // As many, of which one is larger.
+        regions.extend((0..count).map(|i| region(i * 12, 6, i * 16, 12 + u64::from(i == 100))));
+        let sizes = [64, 64, count * 20, count * 16, 64, 64, count * 16 + 4];
+        check(&backend, 13 * count as usize + 100, &sizes, &[regions]);
     });
 }
 

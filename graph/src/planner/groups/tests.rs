@@ -137,7 +137,8 @@ fn the_plan_and_the_state_are_the_same_whether_they_are_sorted_or_not() {
                 frame.pass("read").read(some, access[random.below(2) as usize]).side_effects().finish();
             }
         }
-        let rule = [UploadRule::Copy, UploadRule::Scatter, UploadRule::Cheapest(COSTS)][random.below(3) as usize];
+        let rule =
+            [UploadRule::Copy, UploadRule::Scatter, UploadRule::Cheapest(COSTS)][random.below(3) as usize];
         let [plain, sorted] = sides.each_mut().map(|side| side.plan(&frame, rule));
         assert_eq!(moved(&plain), moved(&sorted), "frame {number}");
         assert_eq!(plain.uploads, sorted.uploads, "frame {number}");
@@ -157,7 +158,8 @@ fn the_plan_and_the_state_are_the_same_whether_they_are_sorted_or_not() {
 #[test]
 fn as_many_uploads_as_there_are_to_one_place_leave_one_range() {
     let mut state = GraphState::new();
-    let buffer = state.add_buffer(BufferDesc::new("b", 10 << 20, BufferUsage::STORAGE | BufferUsage::TRANSFER_DST));
+    let buffer =
+        state.add_buffer(BufferDesc::new("b", 10 << 20, BufferUsage::STORAGE | BufferUsage::TRANSFER_DST));
     let mut planner = Planner::new();
     for backwards in [false, true] {
         for causes in [false, true] {
@@ -167,13 +169,18 @@ fn as_many_uploads_as_there_are_to_one_place_leave_one_range() {
                 frame.upload(HostSlice { buffer: 0, offset: 4 * i }, buffer.slice(at..at + 4));
             }
             frame.upload(HostSlice { buffer: 0, offset: 4000 }, buffer.slice(2000..2004));
-            let planned = planner.plan_with(&frame, &mut state, PlanOptions { causes, ..PlanOptions::default() }, &[]);
+            let planned =
+                planner.plan_with(&frame, &mut state, PlanOptions { causes, ..PlanOptions::default() }, &[]);
             assert!(planned.is_ok());
             planner.commit(&mut state);
             assert_eq!(state.range_count(buffer), 4, "{backwards} {causes}");
             // What nobody wrote cannot be read.
             frame.reset();
-            frame.pass("p").read(buffer.slice(1300..1400), Access::COMPUTE_STORAGE_READ).side_effects().finish();
+            frame
+                .pass("p")
+                .read(buffer.slice(1300..1400), Access::COMPUTE_STORAGE_READ)
+                .side_effects()
+                .finish();
             assert!(planner.plan(&frame, &mut state).is_err(), "{backwards} {causes}");
         }
     }
