@@ -124,10 +124,11 @@ impl Plan {
 
     fn scatter(&mut self, regions: &[ScatterRegion]) {
         let start = self.schedule.scatters.len() as u32;
-        for &ScatterRegion { from, to, region } in regions {
+        for of_part in regions.chunk_by(|a, b| (a.from, a.to) == (b.from, b.to)) {
             let at = self.schedule.regions.len() as u32;
-            self.schedule.regions.push(region);
-            self.schedule.scatters.push(ScatterPart { from, to, regions: at..at + 1 });
+            self.schedule.regions.extend(of_part.iter().map(|s| s.region));
+            let (from, to) = (of_part[0].from, of_part[0].to);
+            self.schedule.scatters.push(ScatterPart { from, to, regions: at..at + of_part.len() as u32 });
         }
         let parts = start..self.schedule.scatters.len() as u32;
         self.push(Command::Scatter { parts });
