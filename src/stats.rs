@@ -21,7 +21,7 @@ pub struct MkFrameStats {
     pub copy_commands: usize,
     /// Regions of these.
     pub regions: usize,
-    /// Dispatches that scatter uploads.
+    /// Scatters of uploads, one a level: each is a dispatch or a few.
     pub scatters: usize,
     /// Regions of these.
     pub scatter_regions: usize,

@@ -150,8 +150,8 @@ pub enum Command {
         /// Positions in [`Schedule::regions`]; disjoint at the destination, in no particular order.
         regions: Range<u32>,
     },
-    /// Uploads spread by a compute shader, in one dispatch or a few with nothing between them: each invocation reads host bytes and writes them to their
-    /// place, `COMPUTE_SHADER` with `SHADER_STORAGE_READ` and `SHADER_STORAGE_WRITE`.
+    /// Uploads spread by a compute shader, in one dispatch or a few with nothing between them: each invocation reads host
+    /// bytes and writes them to their place, `COMPUTE_SHADER` with `SHADER_STORAGE_READ` and `SHADER_STORAGE_WRITE`.
     Scatter {
         /// Positions in [`Schedule::scatters`]; disjoint at their destinations.
         parts: Range<u32>,
