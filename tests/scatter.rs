@@ -97,16 +97,12 @@ fn run_alike<B: MkGpuBackend>(
 ) -> Result<usize, MkError> {
     let mut random = Random(seed);
     let (first, apart) = (random.below(40), size + random.below(3) * (1 + random.below(20)));
-    let buffers =
-        [first + apart * count + 9, SIZE].map(|size| gpu.create_device_buffer(size, MkBufferUsage::STORAGE));
+    let buffers = [(first + apart * count + 12) / 4 * 4, SIZE]
+        .map(|size| gpu.create_device_buffer(size, MkBufferUsage::STORAGE));
     let [row, other] = buffers.map(Result::unwrap);
     let mut want = [vec![0xA5; row.size()], vec![0xA5; SIZE]];
     let mut begin = gpu.begin_frame()?;
-    begin.fill(row.slice(..row.size() / 4 * 4), 0xA5A5_A5A5);
-    begin.upload(&row, row.size() / 4 * 4, &want[0][row.size() / 4 * 4..]).or_else(|e| match e {
-        MkError::ZeroSize { .. } => Ok(()),
-        e => Err(e),
-    })?;
+    begin.fill(&row, 0xA5A5_A5A5);
     begin.fill(&other, 0xA5A5_A5A5);
     begin.submit()?;
     let mut scattered = 0;

@@ -80,7 +80,7 @@ impl Upload {
         (self.start, if self.end == ResourceSlice::WHOLE { size } else { self.end })
     }
 
-    /// Whether it is to no bytes of a destination of `size` bytes, or to others.
+    /// Whether it is to no bytes of a destination of `size` bytes, or to others. Not inline: loops ask for few.
     #[inline(never)]
     pub(crate) fn is_wrong(&self, size: u64) -> bool {
         let (start, end) = self.range(size);

@@ -1,5 +1,5 @@
-//! Which granules of a buffer uploads write, a bit each: of thousands of uploads to places of one kind it is known that they
-//! are apart without sorting them.
+//! A bitmap of the granules of a buffer that uploads write: it shows of thousands of uploads to places of one kind that they
+//! are apart, without sorting them.
 //!
 //! A granule is as large as the alignment that all starts and ends share: that of a structure in an array, mostly.
 
@@ -10,10 +10,10 @@ const BITS: u64 = u64::BITS as u64;
 /// instructions are counted.
 const PIECE: usize = 128;
 
-/// The bits.
+/// The bitmap.
 #[derive(Debug, Default)]
 pub(crate) struct Granules {
-    /// And one more, so that each has a next.
+    /// A bit for each granule; and a word more, so that each has a next.
     words: Vec<u64>,
     /// The byte at which the first granule begins.
     first: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Extent {
     pub(crate) any: u64,
 }
 
-/// Marks granules.
+/// Marks granules, with all that this takes at hand.
 pub(crate) struct Marker<'a> {
     words: &'a mut [u64],
     first: u64,
@@ -201,12 +201,14 @@ impl Granules {
     }
 }
 
+/// Not inline, or the compiler makes one of all its calls.
 #[inline(never)]
 fn zero(words: &mut [u64]) {
     words.fill(0);
 }
 
-/// Marks so many granules from a bit of a word on. Whether none of them was marked.
+/// Marks so many granules from a bit of a word on. Whether none of them was marked. Not inline: the loop that marks single ones
+/// would have too few registers.
 #[inline(never)]
 fn mark_several(words: &mut [u64], (index, bit): (usize, u64), granules: u64) -> bool {
     let Some([low, high]) = words.get_mut(index..).and_then(|words| words.first_chunk_mut()) else {

@@ -185,3 +185,29 @@ fn as_many_uploads_as_there_are_to_one_place_leave_one_range() {
         }
     }
 }
+
+#[test]
+fn uploads_to_buffers_in_turns_are_not_taken_to_ascend() {
+    let mut state = GraphState::new();
+    let usage = BufferUsage::STORAGE | BufferUsage::TRANSFER_DST;
+    let [a, b] = ["a", "b"].map(|name| state.add_buffer(BufferDesc::new(name, 64, usage)));
+    for causes in [false, true] {
+        let mut frame = FrameGraph::new();
+        // The third replaces the first.
+        let places = [(a, 0..8), (b, 0..8), (a, 0..8), (b, 16..24), (a, 24..32)];
+        for (i, (buffer, range)) in (0..).zip(places) {
+            frame.upload(HostSlice { buffer: 0, offset: 8 * i }, buffer.slice(range));
+        }
+        let options = PlanOptions { causes, ..PlanOptions::default() };
+        let mut planner = Planner::new();
+        let schedule = match planner.plan_with(&frame, &mut state, options, &[]) {
+            Ok(schedule) => schedule,
+            Err(error) => unreachable!("{error}"),
+        };
+        let culled: Vec<u32> = schedule.culled.iter().map(|c| c.node).collect();
+        assert_eq!(culled, [0], "causes: {causes}");
+        let copied: Vec<_> =
+            moved(schedule).into_iter().map(|(_, dst, src, size, ..)| (dst, src, size)).collect();
+        assert_eq!(copied, [(0, 8, 8), (0, 16, 8), (16, 24, 8), (24, 32, 8)], "causes: {causes}");
+    }
+}
